@@ -1,0 +1,68 @@
+# Everything runs from .venv, which 'make venv' fills; what a target needs first, it makes.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/molecule
+export MOLECULE_COMMAND_BORDERS := 0
+LAB := .venv/bin/python -m lab
+VERSION = $(shell sed -n 's/^version: *//p' galaxy.yml)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv machine demo demo-down lint unit integration docs sanity test bench build clean
+
+help:
+	@echo "make demo                 a lab cluster on this machine that serves a real model (root, Debian 12)"
+	@echo "make demo-down            remove every trace of the lab"
+	@echo "make test                 lint, unit tests and every scenario, with a table of durations"
+	@echo "make lint                 ruff, mypy, yamllint, ansible-lint, changelog, ansible-test sanity"
+	@echo "make unit                 unit tests"
+	@echo "make integration          the installed collection, its playbooks and the real parser of vLLM"
+	@echo "make docs                 the pages made from the code's data"
+	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
+	@echo "make bench                benchmarks with their table"
+	@echo "make build                the collection's archive"
+	@echo "make venv                 .venv with pinned Python packages"
+	@echo "make clean                remove caches and archives; .venv and the lab stay"
+
+venv:
+	@scripts/bootstrap venv
+
+machine:
+	@scripts/bootstrap
+
+demo: machine
+	@$(LAB) demo
+
+demo-down: venv
+	@$(LAB) demo-down
+
+lint: venv
+	@scripts/suite lint
+
+unit: venv
+	@scripts/suite unit
+
+integration: machine
+	@scripts/suite integration
+
+docs: venv
+	@PYTHONPATH=.cache .venv/bin/python tools/make_docs.py && PYTHONPATH=.cache .venv/bin/python tools/make_rules.py
+
+sanity: venv
+	@scripts/sanity
+
+test: machine
+	@scripts/suite
+
+molecule-%: machine
+	@scripts/suite molecule/$*
+
+bench: venv
+	@for file in tests/benchmarks/bench_*.py; do PYTHONPATH=.cache .venv/bin/python $$file || exit 1; done
+
+build: venv
+	@ansible-galaxy collection build --force
+	@echo "install it with: ansible-galaxy collection install hardened-vllm-$(VERSION).tar.gz"
+
+clean:
+	@rm -rf .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible tests/output hardened-vllm-*.tar.gz
+	@find . -path ./.venv -prune -o -path ./.lab -prune -o -name __pycache__ -type d -exec rm -rf {} +

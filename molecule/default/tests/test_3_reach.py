@@ -1,0 +1,107 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From outside, on every network: nothing but the gateway's door, though everything listens."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab.testing import Console
+
+from .conftest import ROOT, play
+
+SCANNER = (ROOT / "tests/support/portscan.py").read_text()
+FABRIC = {"engine1": ["10.220.1.11", "fd77:221::11"], "engine2": ["10.220.1.12", "fd77:221::12"]}
+MANAGEMENT = {"engine1": ["10.220.2.11", "fd77:222::11"], "engine2": ["10.220.2.12", "fd77:222::12"]}
+GATEWAY = ["10.220.1.20", "fd77:221::20", "10.220.2.20", "fd77:222::20"]
+EDGE = ["10.220.3.20", "fd77:223::20"]
+INSIDE = [*GATEWAY, *FABRIC["engine1"], *FABRIC["engine2"], *MANAGEMENT["engine1"], *MANAGEMENT["engine2"]]
+ALL_PORTS = "1-65535"
+
+
+def scan(console: Console, addresses: list[str], ports: str) -> dict[str, list[int]]:
+    text = console.run("python3", "-", *addresses, "--ports", ports, given=SCANNER)
+    return {address: list(found) for address, found in json.loads(text).items()}
+
+
+def listening(console: Console) -> set[tuple[str, int]]:
+    """The (address, port) pairs a node listens on over TCP."""
+    lines = console.run("ss", "-Hltn").splitlines()
+    pairs = [line.split()[3].rsplit(":", 1) for line in lines]
+    return {(address.strip("[]"), int(port)) for address, port in pairs}
+
+
+def ports_text(ports: set[int]) -> str:
+    return ",".join(str(port) for port in sorted(ports))
+
+
+def internal(console: Console, address: str) -> set[int]:
+    """The ports of vLLM's unauthenticated sockets between nodes."""
+    return {
+        port
+        for bound, port in listening(console)
+        if bound in (address, "*", "0.0.0.0", "::") and 40000 <= port <= 44999
+    }
+
+
+def test_the_observer_finds_the_door_and_nothing_else(console: Callable[[str], Console]) -> None:
+    found = scan(console("observer"), [*EDGE, *INSIDE], ALL_PORTS)
+    assert {address: ports for address, ports in found.items() if ports} == {address: [443] for address in EDGE}
+
+
+def test_the_stranger_finds_nothing_at_all(console: Callable[[str], Console]) -> None:
+    found = scan(console("stranger"), INSIDE, ALL_PORTS)
+    assert {address: ports for address, ports in found.items() if ports} == {}
+
+
+def test_it_is_all_listening_and_a_peer_finds_it(console: Callable[[str], Console]) -> None:
+    """Message queues, gloo and the API do listen; a member of the engine reaches its peer's internal sockets."""
+    for name, peer in (("engine1", "engine2"), ("engine2", "engine1")):
+        address = FABRIC[name][0]
+        ports = internal(console(name), address)
+        assert len(ports) > 5
+        assert set(scan(console(peer), [address], ports_text(ports))[address]) == ports
+        assert scan(console("stranger"), [address], ports_text(ports))[address] == []
+        assert scan(console("gateway"), [address], ports_text(ports))[address] == []
+
+
+def test_the_api_is_for_gateways_only(console: Callable[[str], Console]) -> None:
+    address = FABRIC["engine1"][0]
+    assert (address, 8000) in listening(console("engine1"))
+    assert scan(console("gateway"), [address], "8000")[address] == [8000]
+    for name in ("engine2", "stranger", "observer"):
+        assert scan(console(name), [address], "8000")[address] == []
+
+
+@pytest.fixture
+def unprotected(console: Callable[[str], Console]) -> Iterator[None]:
+    """Engine 1 without its firewall, for one test; the next run of the playbook has to notice and mend it."""
+    console("engine1").run("nft", "delete", "table", "inet", "hardened_vllm")
+    yield
+    run = play("site", "--tags", "isolation")
+    assert run.code == 0, run.text
+    assert run.changed()["engine1"] > 0
+
+
+@pytest.mark.usefixtures("unprotected")
+def test_without_the_firewall_the_stranger_would_be_in(console: Callable[[str], Console]) -> None:
+    """The hole: the same scan finds the API and the internal sockets once our table is gone."""
+    address = FABRIC["engine1"][0]
+    ports = internal(console("engine1"), address) | {8000}
+    assert set(scan(console("stranger"), [address], ports_text(ports))[address]) == ports
+
+
+def test_the_firewall_is_back(console: Callable[[str], Console]) -> None:
+    address = FABRIC["engine1"][0]
+    ports = internal(console("engine1"), address) | {8000, 22}
+    assert scan(console("stranger"), [address], ports_text(ports))[address] == []
+
+
+def test_fabric_sockets_stay_on_the_fabric(console: Callable[[str], Console]) -> None:
+    own = {"10.220.1.11", "127.0.0.1", "::1"}
+    for address, port in listening(console("engine1")):
+        assert address in own or port == 22 or re.fullmatch(r"127\..*", address), (address, port)

@@ -1,0 +1,133 @@
+"""Sends requests byte for byte, as no HTTP library would, and tells what came back.
+
+Usage: raw_requests.py BASE64, of a JSON list of objects with "address", "port", "sni" (null: no TLS, empty: TLS
+without a name) and either "raw", a request over HTTP/1.1 as latin-1 text, or "headers", a list of [name, value] for a
+request over HTTP/2. Up to sixteen are sent at a time.
+Writes a JSON list of {"status": int, "text": str, "marks": [[seconds since sent, bytes], ...]}; the status is null when
+the connection ended without an answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+SECONDS = 6
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, GOAWAY = 0, 1, 3, 7
+# The status lines HPACK has an index for.
+STATUSES = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
+
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+
+def connect(request: Request, protocol: str) -> socket.socket:
+    """Open the connection a request asks for."""
+    connection = socket.create_connection((request["address"], request["port"]), timeout=SECONDS)
+    if request["sni"] is None:
+        return connection
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    return context.wrap_socket(connection, server_hostname=request["sni"] or None)
+
+
+def over_http1(request: Request) -> Answer:
+    """Send the text of a request and read until the server closes."""
+    connection = connect(request, "http/1.1")
+    data = b""
+    marks = []
+    started = time.monotonic()
+    try:
+        connection.sendall(request["raw"].encode("latin-1"))
+        while True:
+            part = connection.recv(65536)
+            if not part:
+                break
+            data += part
+            marks.append([round(time.monotonic() - started, 3), len(part)])
+    except OSError:
+        pass  # closed without a word, which is an answer too
+    words = data.split(b" ", 2)
+    status = int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else None
+    return {"status": status, "text": data.decode("latin-1"), "marks": marks}
+
+
+def text(value: str) -> bytes:
+    """Return a string of at most 254 bytes as HPACK writes it without compression."""
+    data = value.encode("latin-1")
+    length = bytes([len(data)]) if len(data) < 127 else bytes([127, len(data) - 127])
+    return length + data
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return one frame of HTTP/2."""
+    return struct.pack("!I", len(payload))[1:] + bytes([kind, flags]) + struct.pack("!I", stream) + payload
+
+
+def status_of(payload: bytes) -> int:
+    """Return the status of a block of response headers: by index or as three plain digits, after size updates."""
+    while payload[0] & 0xE0 == 0x20:
+        payload = payload[2 if payload[0] == 0x3F else 1 :]
+    return STATUSES.get(payload[0]) or int(payload[2:5])
+
+
+def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
+    """Yield (kind, flags, payload) of every frame received."""
+    received = b""
+    while part := connection.recv(65536):
+        received += part
+        while len(received) >= 9 and len(received) >= 9 + int.from_bytes(received[:3], "big"):
+            end = 9 + int.from_bytes(received[:3], "big")
+            yield received[3], received[4], received[9:end]
+            received = received[end:]
+
+
+def over_http2(request: Request) -> Answer:
+    """Send one request without a body as the first stream of a connection."""
+    answer: Answer = {"status": None, "text": "", "marks": []}
+    connection = connect(request, "h2")
+    if not isinstance(connection, ssl.SSLSocket) or connection.selected_alpn_protocol() != "h2":
+        return {**answer, "text": "no HTTP/2"}
+    block = b"".join(b"\x00" + text(name) + text(value) for name, value in request["headers"])
+    try:
+        connection.sendall(PREFACE + frame(4, 0, 0, b"") + frame(1, 5, 1, block))
+        for kind, flags, payload in frames(connection):
+            if kind == HEADERS:
+                answer["status"] = status_of(payload)
+            elif kind == DATA:
+                answer["text"] += payload.decode("latin-1")
+            if kind in (RST_STREAM, GOAWAY) or (kind in (DATA, HEADERS) and flags & 1):
+                break
+    except OSError:
+        pass  # closed without a word, which is an answer too
+    return answer
+
+
+def send(request: Request) -> Answer:
+    """Send one request in the way it asks for."""
+    try:
+        return over_http2(request) if "headers" in request else over_http1(request)
+    except OSError as error:
+        return {"status": None, "text": f"cannot connect: {error}", "marks": []}
+
+
+def main() -> None:
+    """Send them all and print the answers."""
+    with ThreadPoolExecutor(16) as pool:
+        print(json.dumps(list(pool.map(send, json.loads(base64.b64decode(sys.argv[1]))))))
+
+
+if __name__ == "__main__":
+    main()

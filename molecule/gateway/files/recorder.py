@@ -1,0 +1,112 @@
+"""A stand-in for vLLM's HTTP server that keeps every byte it is sent.
+
+Each request becomes one line of JSON in the record: "head" (request line and headers as latin-1 text), "body" (the
+same, at most 4 KiB of it) and "body_bytes". Like vLLM it answers on paths that must never be reached through a gateway.
+In a chat request the member "behave" asks for trouble: {"status": 500} answers with that status, {"sleep": seconds}
+waits first, {"drop": true} closes the connection without an answer, {"header": "Name: value"} adds a header.
+Usage: recorder.py ADDRESS PORT RECORD
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio import StreamReader, StreamWriter
+from pathlib import Path
+from typing import Any
+
+CHUNKS = 5
+CHUNK_SECONDS = 0.3
+
+
+class Recorder:
+    """The server; ``record`` is the file it writes to."""
+
+    def __init__(self, record: Path) -> None:
+        self.record = record
+
+    async def connection(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Answer the requests of one connection."""
+        try:
+            while await self.request(reader, writer):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # the client has left
+        finally:
+            writer.close()
+
+    async def request(self, reader: StreamReader, writer: StreamWriter) -> bool:
+        """Answer one request; return whether the connection stays."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        body = await self.body(reader, head.lower())
+        with self.record.open("a", encoding="utf-8") as record:
+            entry = {"head": head, "body_bytes": len(body), "body": body[:4096].decode("latin-1")}
+            record.write(json.dumps(entry) + "\n")
+        wanted = self.wanted(body)
+        behave = wanted.get("behave", {})
+        await asyncio.sleep(behave.get("sleep", 0))
+        if behave.get("drop"):
+            return False
+        if wanted.get("stream"):
+            await self.stream(writer)
+        else:
+            self.answer(writer, head.split("\r\n")[0], wanted, behave)
+        await writer.drain()
+        return True
+
+    async def body(self, reader: StreamReader, head: str) -> bytes:
+        """Read the body that the headers announce."""
+        headers = dict(line.split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        if "chunked" not in headers.get("transfer-encoding", ""):
+            return await reader.readexactly(int(headers.get("content-length", "0")))
+        parts = []
+        while True:
+            size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
+            parts.append(await reader.readexactly(size))
+            await reader.readexactly(2)
+            if not size:
+                return b"".join(parts)
+
+    def wanted(self, body: bytes) -> dict[str, Any]:
+        """Return the body as an object, an empty one when it is something else."""
+        try:
+            found = json.loads(body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def answer(self, writer: StreamWriter, line: str, wanted: dict[str, Any], behave: dict[str, Any]) -> None:
+        """Write an answer in one piece."""
+        status = behave.get("status", 200)
+        if status != 200:
+            text = json.dumps({"error": {"message": f"stand-in: insides of /opt/vllm {status}"}})
+        elif "/v1/models " in line:
+            text = '{"object": "list", "data": [{"id": "stand-in"}]}'
+        else:
+            text = '{"choices": [{"message": {"content": "stand-in"}}]}' if wanted else f"reached {line}"
+        headers = ["Content-Type: application/json", "Server: insides/1.0", f"Content-Length: {len(text)}"]
+        headers += [behave["header"]] if "header" in behave else []
+        writer.write("\r\n".join([f"HTTP/1.1 {status} Stand-in", *headers, "", text]).encode())
+
+    async def stream(self, writer: StreamWriter) -> None:
+        """Write an answer in events, with time between them."""
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for number in range(CHUNKS):
+            data = f'data: {{"number": {number}}}\n\n'
+            writer.write(f"{len(data):x}\r\n{data}\r\n".encode())
+            await writer.drain()
+            await asyncio.sleep(CHUNK_SECONDS)
+        writer.write(b"0\r\n\r\n")
+
+
+async def main() -> None:
+    """Serve for ever."""
+    address, port, record = sys.argv[1:]
+    server = await asyncio.start_server(Recorder(Path(record)).connection, address, int(port), limit=1 << 20)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,8 @@
+"""Run the lab's command line: ``PYTHONPATH=molecule .venv/bin/python -m lab``."""
+
+import sys
+
+from lab.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

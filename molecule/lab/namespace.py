@@ -1,0 +1,135 @@
+"""One private mount namespace for all podman calls on a machine with the hybrid cgroup hierarchy.
+
+crun refuses that hierarchy. In the namespace /sys/fs/cgroup is a plain cgroup2 mount. It must be one and the same for
+every call and every lab of the machine, because podman keeps network namespaces as mounts, which another mount
+namespace does not see. A ``sleep`` process holds it; its number lies in /run/hardened-vllm-lab/namespace.pid.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from lab.errors import LabError
+from lab.paths import RUNTIME, private_directory, write_file
+
+CGROUP = "/sys/fs/cgroup"
+MARK = "HARDENED_VLLM_LAB_NAMESPACE"
+CONTAINER_PREFIX = "hvl-"
+_SCRIPT = f"umount -R {CGROUP} && mount -t cgroup2 cgroup2 {CGROUP} && exec sleep infinity"
+
+
+def mount_type(mounts: str, path: str = CGROUP) -> str | None:
+    """Return the file system type mounted last on ``path`` in the text of a ``/proc/*/mounts``; None if none is."""
+    found = None
+    for line in mounts.splitlines():
+        fields = line.split()
+        if len(fields) >= 3 and fields[1] == path:
+            found = fields[2]
+    return found
+
+
+def is_pure_cgroup2(process: str = "self") -> bool:
+    """Tell whether a process sees a plain cgroup2 hierarchy, the one podman and crun want."""
+    try:
+        return mount_type(Path(f"/proc/{process}/mounts").read_text()) == "cgroup2"
+    except OSError:
+        return False
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    private_directory(RUNTIME)
+    with (RUNTIME / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _holder() -> int | None:
+    """Return the process number of the living holder, or None; a number that is not ours any more is ignored."""
+    try:
+        number = int((RUNTIME / "namespace.pid").read_text())
+        environment = Path(f"/proc/{number}/environ").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return number if MARK.encode() in environment and is_pure_cgroup2(str(number)) else None
+
+
+def _monitor_of_a_node() -> int | None:
+    """Return a conmon process of a lab's node that still lives in the lost holder's namespace."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        named = any(option == "-n" and name.startswith(CONTAINER_PREFIX) for option, name in pairwise(arguments))
+        if Path(arguments[0]).name == "conmon" and named and is_pure_cgroup2(entry.name):
+            return int(entry.name)
+    return None
+
+
+def _start() -> int:
+    monitor = _monitor_of_a_node()
+    if monitor is None:
+        argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", _SCRIPT]
+    else:
+        argv = ["nsenter", "-t", str(monitor), "-m", "--", "sleep", "infinity"]
+    process = subprocess.Popen(
+        argv,
+        env={**os.environ, MARK: "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+    )
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        comm = Path(f"/proc/{process.pid}/comm")
+        if comm.read_text().strip() == "sleep" and is_pure_cgroup2(str(process.pid)):
+            return process.pid
+        time.sleep(0.05)
+    process.kill()
+    _, errors = process.communicate()
+    raise LabError(
+        "this machine has hybrid cgroups and the lab could not make a namespace with a plain cgroup2 mount",
+        "run as root with CAP_SYS_ADMIN, or boot with the unified hierarchy (systemd.unified_cgroup_hierarchy=1)",
+        errors.decode(errors="replace"),
+    )
+
+
+def enter() -> list[str]:
+    """Return the words to put before a podman command: none on plain cgroup2, else an ``nsenter`` into the namespace.
+
+    Makes the namespace if it is not there. A run that is already inside needs nothing and does not nest.
+    """
+    if is_pure_cgroup2():
+        return []
+    with _locked():
+        holder = _holder()
+        if holder is None:
+            holder = _start()
+            write_file(RUNTIME / "namespace.pid", f"{holder}\n", 0o600)
+    return ["nsenter", "-t", str(holder), "-m", "--"]
+
+
+def leave() -> bool:
+    """End the namespace's holder and remove its files; return whether there was one. Only for when no node is left."""
+    if not RUNTIME.exists():
+        return False
+    with _locked():
+        holder = _holder()
+        if holder is not None:
+            os.kill(holder, signal.SIGKILL)
+    shutil.rmtree(RUNTIME)
+    return holder is not None

@@ -1,0 +1,88 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Speaks with vLLM's own API on the node: one-token completions and the token counters of its ranks."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+from dataclasses import dataclass
+
+LARGEST_ANSWER = 8 * 1024 * 1024
+_COUNTER = re.compile(r"vllm:generation_tokens_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
+_KEY_LINE = re.compile(r'api-key:\s*(".*")\s*')
+
+
+class KeyFileError(Exception):
+    """The file with the key cannot serve. The text is for the user and does not hold the key."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``tokens`` generated (0 when none), HTTP ``status`` (None: no answer) and a short ``text`` about a failure."""
+
+    tokens: int
+    status: int | None
+    text: str
+
+
+def read_key(path):
+    """Return the upstream key (str) in vLLM's configuration file ``path``, where it is the value of api-key."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            lines = handle.read().splitlines()
+    except OSError as error:
+        raise KeyFileError("%s: the file with the API key cannot be read: %s" % (path, error.strerror)) from None
+    for line in lines:
+        match = _KEY_LINE.fullmatch(line)
+        if match:
+            try:
+                return json.loads(match[1])
+            except ValueError:
+                break
+    raise KeyFileError('%s: no line of the form  api-key: "..."  is in it; let the role engine write it again' % path)
+
+
+def generate(address, port, model, key, rank=None, timeout=60.0):
+    """Let the engine generate one token, on the data-parallel ``rank`` where one is given. Returns an Answer."""
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    if rank is not None:
+        headers["X-data-parallel-rank"] = str(rank)
+    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0})
+    try:
+        status, content = _exchange(address, port, "POST", "/v1/completions", body, headers, timeout)
+    except (OSError, http.client.HTTPException) as error:
+        return Answer(0, None, "%s: %s" % (type(error).__name__, error))
+    if status != 200:
+        return Answer(0, status, content[:500].decode("utf-8", "backslashreplace"))
+    try:
+        answer = json.loads(content)
+        tokens = int(answer["usage"]["completion_tokens"]) if answer["choices"] else 0
+    except (ValueError, LookupError, TypeError):
+        return Answer(0, status, "an answer that is no completion: %r" % content[:200])
+    return Answer(tokens, status, "" if tokens else "an answer without a token")
+
+
+def tokens_by_rank(address, port, timeout=10.0):
+    """Tokens generated since the start, {rank: count}, from the engine label of vLLM's metrics; empty if unreadable."""
+    try:
+        status, content = _exchange(address, port, "GET", "/metrics", None, {}, timeout)
+    except (OSError, http.client.HTTPException):
+        return {}
+    counts = {}
+    if status == 200:
+        for match in _COUNTER.finditer(content.decode("utf-8", "replace")):
+            engine = _ENGINE.search(match["labels"])
+            if engine:
+                counts[int(engine[1])] = counts.get(int(engine[1]), 0) + int(float(match["value"]))
+    return counts
+
+
+def _exchange(address, port, method, path, body, headers, timeout):
+    with contextlib.closing(http.client.HTTPConnection(address, port, timeout=timeout)) as connection:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read(LARGEST_ANSWER)

@@ -1,0 +1,67 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the files of the engine that is known to work until the new ones have proved themselves."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+
+from ansible_collections.hardened.vllm.plugins.module_utils import files
+
+FORMAT = 1
+
+
+class Kept:
+    """The former states of some paths, in one file at ``path`` that only root can read."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def exists(self):
+        return os.path.exists(self._path)
+
+    def keep(self, paths):
+        """Note the present states of ``paths`` (list of str). An earlier note stays: what is there now never worked."""
+        if self.exists():
+            return
+        entries = [dict(_plain(files.read_state(path)), path=path) for path in paths]
+        text = json.dumps({"format": FORMAT, "paths": entries})
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            files.write(self._path, files.State(files.FILE, text.encode(), 0o600))
+        except OSError as error:
+            raise files.FileProblem(
+                "%s: cannot keep the former state there: %s" % (self._path, error.strerror)
+            ) from None
+
+    def states(self):
+        """{path: State} as noted. FileProblem when the note is damaged."""
+        try:
+            with open(self._path, encoding="utf-8") as handle:
+                noted = json.load(handle)
+            if noted["format"] != FORMAT:
+                raise ValueError("format %r" % noted["format"])
+            return {entry["path"]: _state(entry) for entry in noted["paths"]}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise files.FileProblem(
+                "%s: the note of the former state is damaged (%s); remove it and run again" % (self._path, error)
+            ) from None
+
+    def forget(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+def _plain(state):
+    content = None if state.content is None else base64.b64encode(state.content).decode("ascii")
+    return {"kind": state.kind, "content": content, "mode": state.mode, "uid": state.uid, "gid": state.gid}
+
+
+def _state(entry):
+    content = None if entry["content"] is None else base64.b64decode(entry["content"])
+    return files.State(entry["kind"], content, entry["mode"], entry["uid"], entry["gid"])

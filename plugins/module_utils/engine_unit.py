@@ -1,0 +1,97 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What systemd says about the engine's unit, and the few things asked of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ansible_collections.hardened.vllm.plugins.module_utils import commands
+
+JOURNAL_LINES = 20
+_CAUSE = re.compile(r"(?!.*\b(?:WARNING|INFO|DEBUG)\b).*\b(?:[A-Za-z]+(?:Error|Exception)|error): \S")
+_PROPERTIES = (
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "ExecMainStatus",
+    "NRestarts",
+    "UnitFileState",
+    "Job",
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The state of a unit. ``queued``: systemd has not begun to carry out what it was asked last."""
+
+    name: str
+    load: str
+    active: str
+    sub: str
+    result: str
+    status: int
+    restarts: int
+    enabled: bool
+    queued: bool
+
+    @property
+    def running(self):
+        return self.active == "active" and self.sub == "running"
+
+    def ended(self):
+        """Why the unit does not run any more (str), or None while it runs or is about to."""
+        if self.load != "loaded":
+            return "the unit cannot be loaded (%s)" % self.load
+        if self.active in ("failed", "inactive") and not self.queued:
+            return "the unit does not run (%s, result %s, exit status %d)" % (self.active, self.result, self.status)
+        if self.sub.startswith("auto-restart"):
+            return "the process ended (result %s, exit status %d)" % (self.result, self.status)
+        return None
+
+
+def show(name):
+    """Return the Unit called ``name``. Raises CommandError when systemd cannot be asked."""
+    output = commands.run(["systemctl", "show", "--property", ",".join(_PROPERTIES), name], 30)
+    said = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    return Unit(
+        name=name,
+        load=said.get("LoadState", "unknown"),
+        active=said.get("ActiveState", "unknown"),
+        sub=said.get("SubState", "unknown"),
+        result=said.get("Result", "unknown"),
+        status=int(said.get("ExecMainStatus") or 0),
+        restarts=int(said.get("NRestarts") or 0),
+        enabled=said.get("UnitFileState") == "enabled",
+        queued=said.get("Job", "0") not in ("", "0"),
+    )
+
+
+def start(name):
+    """Ask systemd to start the unit, which must not run, and return at once.
+
+    Earlier failures count neither against its start limit nor as restarts of what begins now. Raises CommandError.
+    """
+    before = show(name)
+    if before.active not in ("inactive", "failed"):
+        raise commands.CommandError("%s still runs and was to be stopped; look why it does not stop" % name)
+    if before.active == "failed" or before.restarts:
+        commands.run(["systemctl", "reset-failed", name], 30)
+    commands.run(["systemctl", "start", "--no-block", name], 30)
+
+
+def journal(name):
+    """Return (last lines, lines that look like the cause), lists of str, of the unit's last quarter of an hour.
+
+    A traceback of vLLM ends far below the line that names the cause, so both are worth showing.
+    """
+    argv = ["journalctl", "--unit", name, "--since", "-15min", "--output", "cat", "--no-pager", "--lines", "2000"]
+    try:
+        lines = [line.rstrip() for line in commands.run(argv, 60).splitlines() if line.strip()]
+    except commands.CommandError as error:
+        return ["the journal cannot be read: %s" % error], []
+    tail = lines[-JOURNAL_LINES:]
+    causes = list(dict.fromkeys(line for line in lines[:-JOURNAL_LINES] if _CAUSE.match(line)))
+    return tail, causes[:5]

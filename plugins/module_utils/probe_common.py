@@ -1,0 +1,92 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every part of the probe shares: one way to say "unknown", one way to read, one way to run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from typing import Any, Callable, Dict, List, Optional
+
+# Administrative directories are missing from the PATH of unprivileged logins.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"])
+
+
+class Unknown(Exception):
+    """A fact that cannot be had on this host; the text says why."""
+
+
+def find_tool(name: str) -> str:
+    """Absolute path of the program `name`; Unknown when the host has none."""
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        raise Unknown("the program %s is not installed" % name)
+    return path
+
+
+def run(argv: List[str], timeout: float = 15.0, accept: tuple = (0,)) -> str:
+    """Return the standard output of `argv` (text, C locale).
+
+    Unknown when the program is missing, ends with a code not in `accept` or runs longer than `timeout` seconds.
+    """
+    command = [find_tool(argv[0]), *argv[1:]]
+    environment = {"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8"}
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise Unknown("%s gave no answer within %d seconds" % (argv[0], timeout)) from None
+    except OSError as error:
+        raise Unknown("%s could not be started: %s" % (argv[0], error)) from None
+    if done.returncode not in accept:
+        reason = done.stderr.decode("utf-8", "replace").strip() or "no message"
+        raise Unknown("%s ended with code %d: %s" % (" ".join(argv), done.returncode, reason))
+    return done.stdout.decode("utf-8", "replace")
+
+
+def read_text(path: str) -> str:
+    """Content of a text file; Unknown when it is missing or unreadable."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            return handle.read()
+    except OSError as error:
+        raise Unknown("%s cannot be read: %s" % (path, error.strerror)) from None
+
+
+def under(root: str, path: str) -> str:
+    """`path` seen from another root directory (the tests look at a made-up host)."""
+    return os.path.join(root, path.lstrip("/"))
+
+
+class Collector:
+    """Gathers facts one by one; a fact that fails becomes null plus an entry in `unknown`."""
+
+    def __init__(self) -> None:
+        self.facts: Dict[str, Any] = {}
+        self.unknown: List[Dict[str, str]] = []
+
+    def add(self, name: str, fact: Callable[..., Any], *args: Any, **kwargs: Any) -> Optional[Any]:
+        """Store `fact(*args, **kwargs)` under `name` and return it."""
+        try:
+            value = fact(*args, **kwargs)
+        except Unknown as error:
+            value = None
+            self.note(name, str(error))
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            # Odd content of a file or of a tool's output is a fact we do not have, not a reason to stop.
+            value = None
+            self.note(name, "unexpected content: %s: %s" % (type(error).__name__, error))
+        self.facts[name] = value
+        return value
+
+    def note(self, name: str, reason: str) -> None:
+        """Say that `name` is not (fully) known."""
+        self.unknown.append({"fact": name, "reason": reason})

@@ -1,0 +1,263 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module hardened.vllm.engine_ready."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_ready
+short_description: Find out whether an engine really generates
+version_added: "0.1.0"
+author:
+  - hardened.vllm maintainers (@hardened-vllm)
+description:
+  - Optionally starts the unit, then watches it and, on the node with the API, asks for one token from every
+    data-parallel rank. An answer of C(/health) is no proof and is not asked for.
+  - Looks for O(wait_seconds) at most, so that the nodes of one engine can be judged together between two looks.
+  - Stops at once when the unit fails or restarts.
+  - Never fails for an engine that is not ready; RV(progress) and RV(problem) say how it stands.
+options:
+  unit:
+    description: Name of the engine's unit.
+    type: str
+    required: true
+  start:
+    description: Start the unit first, without waiting for it. The unit has to be stopped.
+    type: bool
+    default: false
+  fresh:
+    description: The unit was started by this run, so that any restart of it is a failure.
+    type: bool
+    default: false
+  api:
+    description: Where the API of this node listens. Without it (headless node), the unit has to run, no more.
+    type: dict
+    suboptions:
+      address:
+        description: IP address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+  model:
+    description: Name under which the model is served. Required with O(api).
+    type: str
+  key_file:
+    description: Configuration file of vLLM on this node that holds the API key.
+    type: path
+    default: /etc/hardened-vllm/engine/secrets.yaml
+  ranks:
+    description: Number of data-parallel ranks behind the API.
+    type: int
+    default: 1
+  wait_seconds:
+    description: How long to look, in seconds.
+    type: int
+    default: 30
+  seconds_left:
+    description: When no more than O(wait_seconds) are left, an engine that is still not ready counts as failed.
+    type: int
+    default: 600
+attributes:
+  check_mode:
+    description: Reports whether it would start the unit and asks for nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Wait for a token from both ranks
+  hardened.vllm.engine_ready:
+    unit: hardened-vllm-engine.service
+    api: {address: 192.0.2.11, port: 8000}
+    model: smollm2
+    ranks: 2
+    wait_seconds: 300
+    seconds_left: 300
+"""
+
+RETURN = r"""
+progress:
+  description: V(ready), V(waiting) or V(failed).
+  returned: always
+  type: str
+problem:
+  description: What is missing or went wrong and what to do about it, empty when ready.
+  returned: always
+  type: str
+journal:
+  description: The last lines of the unit's journal, with the key masked.
+  returned: always, empty unless failed
+  type: list
+  elements: str
+tokens:
+  description: Tokens generated for this call, by rank.
+  returned: always
+  type: dict
+  sample: {"0": 1, "1": 1}
+seconds:
+  description: How long this call took.
+  returned: always
+  type: float
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_api, engine_unit
+
+PAUSE = 1.0
+REQUEST_SECONDS = 60.0
+METRICS_SECONDS = 5.0
+JOURNAL_HINT = "journalctl --unit %s"
+
+
+class NotReadyError(Exception):
+    """The engine will not become ready by waiting. The text is for the user."""
+
+
+class Watch:
+    """One look at an engine: the unit's health and the tokens its ranks gave so far."""
+
+    def __init__(self, params):
+        self.params = params
+        self.tokens = {}
+        self.missing = "the unit has not started yet"
+        self.key = engine_api.read_key(params["key_file"]) if params["api"] else None
+        self._restarts = None
+
+    def look(self):
+        """Return True when ready. Raises NotReadyError when it never will be."""
+        unit = engine_unit.show(self.params["unit"])
+        self._check(unit)
+        if not unit.running:
+            self.missing = "the unit is %s (%s)" % (unit.active, unit.sub)
+            return False
+        if not self.params["api"]:
+            return True
+        return all(rank in self.tokens or self._generates(rank) for rank in range(self.params["ranks"]))
+
+    def _check(self, unit):
+        ended = unit.ended()
+        if ended:
+            raise NotReadyError(ended)
+        if self._restarts is None:
+            self._restarts = 0 if self.params["fresh"] else unit.restarts
+        if unit.restarts > self._restarts:
+            raise NotReadyError("the process ended and was restarted by systemd (%d times)" % unit.restarts)
+
+    def _generates(self, rank):
+        api, model, ranks = self.params["api"], self.params["model"], self.params["ranks"]
+        target = rank if ranks > 1 else None
+        before = engine_api.tokens_by_rank(api["address"], api["port"]) if ranks > 1 else {}
+        answer = engine_api.generate(api["address"], api["port"], model, self.key, target, REQUEST_SECONDS)
+        if answer.status == 401:
+            raise NotReadyError(
+                "its API refuses the key in %s; something else listens there or the process started with another"
+                " configuration" % self.params["key_file"]
+            )
+        if answer.status == 404:
+            raise NotReadyError("its API does not serve a model called %s: %s" % (model, answer.text))
+        if not answer.tokens:
+            self.missing = "no token from rank %d: %s" % (rank, self._say(answer))
+            return False
+        if ranks > 1 and not self._counted(rank, before.get(rank, 0)):
+            self.missing = "the API answered, but its metrics show no new token of rank %d" % rank
+            return False
+        self.tokens[rank] = answer.tokens
+        return True
+
+    def _counted(self, rank, before):
+        """Whether the rank's own counter grew: the answer alone does not tell which rank gave it."""
+        api = self.params["api"]
+        deadline = time.monotonic() + METRICS_SECONDS
+        while time.monotonic() < deadline:
+            if engine_api.tokens_by_rank(api["address"], api["port"]).get(rank, 0) > before:
+                return True
+            time.sleep(PAUSE / 4)
+        return False
+
+    @staticmethod
+    def _say(answer):
+        return answer.text if answer.status is None else "HTTP status %d, %s" % (answer.status, answer.text)
+
+
+def watch(params, begun):
+    """Return the result of one look as a dict; the journal is added by the caller."""
+    watcher = Watch(params)
+    deadline = begun + params["wait_seconds"]
+    while True:
+        try:
+            if watcher.look():
+                return {"progress": "ready", "problem": "", "tokens": watcher.tokens}
+        except NotReadyError as failure:
+            return {"progress": "failed", "problem": str(failure), "tokens": watcher.tokens}
+        if time.monotonic() + PAUSE >= deadline:
+            break
+        time.sleep(PAUSE)
+    if params["seconds_left"] <= params["wait_seconds"]:
+        problem = "not ready in the time it has; %s" % watcher.missing
+        return {"progress": "failed", "problem": problem, "tokens": watcher.tokens}
+    return {"progress": "waiting", "problem": watcher.missing, "tokens": watcher.tokens}
+
+
+def evidence(params):
+    """Return the journal's last lines for a failure. The key is masked although vLLM does not log it."""
+    tail, causes = engine_unit.journal(params["unit"])
+    lines = causes + (["..."] if causes else []) + tail
+    try:
+        key = engine_api.read_key(params["key_file"]) if params["api"] else None
+    except engine_api.KeyFileError:
+        key = None  # then it is not known here and cannot be masked; the failure itself names the file
+    return [line.replace(key, "<secret>") if key else line for line in lines]
+
+
+def run(params):
+    """Start the unit where asked for, look at it and return the module's result."""
+    begun = time.monotonic()
+    try:
+        if params["start"]:
+            engine_unit.start(params["unit"])
+        result = watch(params, begun)
+    except (commands.CommandError, engine_api.KeyFileError) as error:
+        result = {"progress": "failed", "problem": str(error), "tokens": {}}
+    result["journal"] = evidence(params) if result["progress"] == "failed" else []
+    if result["journal"]:
+        result["problem"] += ". More: %s on this host" % (JOURNAL_HINT % params["unit"])
+    result["seconds"] = round(time.monotonic() - begun, 1)
+    return result
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "start": {"type": "bool", "default": False},
+            "fresh": {"type": "bool", "default": False},
+            "api": {
+                "type": "dict",
+                "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+            },
+            "model": {"type": "str"},
+            "key_file": {"type": "path", "default": "/etc/hardened-vllm/engine/secrets.yaml", "no_log": False},
+            "ranks": {"type": "int", "default": 1},
+            "wait_seconds": {"type": "int", "default": 30},
+            "seconds_left": {"type": "int", "default": 600},
+        },
+        required_by={"api": ("model",)},
+        supports_check_mode=True,
+    )
+    changed = module.params["start"]
+    if module.check_mode:
+        module.exit_json(changed=changed, progress="ready", problem="", journal=[], tokens={}, seconds=0.0)
+    module.exit_json(changed=changed, **run(module.params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module hardened.vllm.engine_remove."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: engine_remove
+short_description: Take an engine away from a node
+version_added: "0.1.0"
+author:
+  - hardened.vllm maintainers (@hardened-vllm)
+description:
+  - Stops and disables the unit and removes it with other files and, where asked for, whole directories.
+options:
+  unit:
+    description: Name of the engine's unit.
+    type: str
+    required: true
+  files:
+    description: Further files and, after what is in them, directories to remove. A directory that is not empty stays.
+    type: list
+    elements: path
+    default: []
+  trees:
+    description:
+      - Directories to remove with everything in them. Each must lie below C(/var/lib), C(/var/cache) or C(/opt).
+    type: list
+    elements: path
+    default: []
+attributes:
+  check_mode:
+    description: Reports what would be removed.
+    support: full
+  diff_mode:
+    description: Lists what is removed.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Remove the service and keep its data
+  hardened.vllm.engine_remove:
+    unit: hardened-vllm-engine.service
+    files:
+      - /etc/hardened-vllm/engine/engine.env
+      - /etc/hardened-vllm/engine
+"""
+
+RETURN = r"""
+removed:
+  description: Paths that were or would be removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_unit, files
+
+UNITS = "/etc/systemd/system"
+TREE_PARENTS = ("/var/lib", "/var/cache", "/opt")
+STOP_SECONDS = 300
+
+
+def refuse_wide_trees(trees):
+    """Raise FileProblem for a tree whose removal would take more than an engine away."""
+    for tree in trees:
+        clean = os.path.normpath(tree)
+        if clean != tree or not any(clean.startswith(parent + "/") for parent in TREE_PARENTS):
+            raise files.FileProblem(
+                "tree %s: expected a plain path below one of %s; nothing was removed" % (tree, ", ".join(TREE_PARENTS))
+            )
+
+
+def there(path):
+    """Tell whether anything is at ``path``."""
+    return files.read_state(path).kind != files.ABSENT
+
+
+def kept_for_others(path, removed):
+    """Tell whether ``path`` is a directory that holds more than what goes."""
+    if files.read_state(path).kind != files.DIRECTORY:
+        return False
+    return any(os.path.join(path, name) not in removed for name in os.listdir(path))
+
+
+def plan(params):
+    """Return the paths to remove one by one, in their order."""
+    going = []
+    for path in [os.path.join(UNITS, params["unit"]), *params["files"]]:
+        if there(path) and not kept_for_others(path, going):
+            going.append(path)
+    return going
+
+
+def remove(params, going, trees):
+    """Stop the unit, then remove the paths ``going`` and the directories ``trees``."""
+    unit = engine_unit.show(params["unit"])
+    if unit.load == "loaded":
+        commands.run(["systemctl", "disable", "--now", params["unit"]], STOP_SECONDS)
+    for path in going:
+        files.become(path, files.State(files.ABSENT))
+    for tree in trees:
+        shutil.rmtree(tree)
+    if going:
+        commands.run(["systemctl", "daemon-reload"], 60)
+    if unit.active == "failed":
+        commands.run(["systemctl", "reset-failed", params["unit"]], 30)
+
+
+def main():
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "unit": {"type": "str", "required": True},
+            "files": {"type": "list", "elements": "path", "default": []},
+            "trees": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        refuse_wide_trees(module.params["trees"])
+        going = plan(module.params)
+        trees = [tree for tree in module.params["trees"] if there(tree)]
+        if not module.check_mode and (going or trees):
+            remove(module.params, going, trees)
+    except (files.FileProblem, commands.CommandError) as problem:
+        module.fail_json(msg=str(problem))
+    except OSError as error:
+        module.fail_json(msg="%s: cannot be removed: %s" % (error.filename, error.strerror))
+    result = {"changed": bool(going or trees), "removed": going + trees}
+    if module._diff:
+        result["diff"] = {"before": "".join(path + "\n" for path in result["removed"]), "after": ""}
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

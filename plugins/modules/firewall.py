@@ -1,0 +1,242 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: firewall
+short_description: Put a host's nftables table in force without locking anybody out
+version_added: "0.1.0"
+author:
+  - hardened.vllm maintainers (@hardened-vllm)
+description:
+  - Applies one nftables table (C(inet hardened_vllm)), the file and the systemd unit that bring it back at boot, and
+    kernel settings, in one remote execution. Other tables are never touched; text that names one is refused.
+  - The rules are checked by C(nft -c) and replaced in one transaction, so there is no moment without rules and
+    established streams stay.
+  - A change takes itself back on the host after O(grace_seconds), also after a reboot and when the controller is gone,
+    unless a fresh login confirms it with O(state=confirmed).
+  - When the table in the kernel is not the one that was applied (flushed or edited by another hand), it is applied
+    again.
+options:
+  state:
+    description:
+      - V(present) applies and arms the way back when anything differs, and does nothing otherwise.
+      - V(confirmed) makes the armed change stay. It fails when the change was taken back already, and when it comes
+        over the connection that made the change.
+      - V(absent) removes the table, files and unit and puts back the kernel settings recorded before the first change.
+    type: str
+    choices: [present, confirmed, absent]
+    default: present
+  rules:
+    description:
+      - The rules, in exactly three statements, C(table inet hardened_vllm), C(delete table inet hardened_vllm) and the
+        definition of the table.
+      - Needed for O(state=present).
+    type: str
+  listeners:
+    description:
+      - What the rules open, for the description of changes; the same data the rules were rendered from.
+      - Keys are C(name), C(protocol) (tcp or udp), C(ports) (C(8000), C(40000-44999)), C(interface) (null for any),
+        C(from) (names from O(sets)), C(control) and C(why).
+    type: list
+    elements: dict
+    default: []
+  sets:
+    description: Named sources, each a dictionary with the lists C(ipv4) and C(ipv6) of addresses and networks.
+    type: dict
+    default: {}
+  sysctl:
+    description: Kernel settings by name.
+    type: dict
+    default: {}
+  unit:
+    description: >-
+      Content of the systemd unit that loads O(rules_path) at boot; it is enabled by its C(WantedBy=). Needed for
+      O(state=present).
+    type: str
+  drop_ins:
+    description:
+      - Settings added to other units, by unit name; they go to C(50-hardened-vllm-firewall.conf) of that unit.
+      - For services that empty the whole rule set, so that the table follows at once.
+    type: dict
+    default: {}
+  keep_operator:
+    description: >-
+      Whether the far end of the SSH connection this run came in on is let in when the policy does not do so; the rules
+      must then have the sets C(operator_v4) and C(operator_v6) of an address and a port.
+    type: bool
+    default: true
+  grace_seconds:
+    description: Seconds until an unconfirmed change takes itself back, from 10 to 3600.
+    type: int
+    default: 60
+  rules_path:
+    description: File the rules are kept in.
+    type: path
+    default: /etc/hardened-vllm/firewall.nft
+  sysctl_path:
+    description: File the kernel settings are kept in.
+    type: path
+    default: /etc/sysctl.d/90-hardened-vllm.conf
+  unit_name:
+    description: Name of the systemd unit.
+    type: str
+    default: hardened-vllm-firewall.service
+  state_path:
+    description: Directory of this module's records on the host.
+    type: path
+    default: /var/lib/hardened-vllm/firewall
+attributes:
+  check_mode:
+    support: full
+    description: Says what would change; C(nft -c) checks the rules where nft is installed.
+  diff_mode:
+    support: full
+    description: Shows in words who may reach what before and after.
+requirements:
+  - nftables on the host
+  - systemd as the init of the host
+"""
+
+EXAMPLES = r"""
+- name: Put the policy in force
+  hardened.vllm.firewall:
+    rules: "{{ lookup('ansible.builtin.template', 'etc/hardened-vllm/firewall.nft.j2') }}"
+    unit: "{{ lookup('ansible.builtin.template', 'etc/systemd/system/hardened-vllm-firewall.service.j2') }}"
+    listeners:
+      - name: api
+        protocol: tcp
+        ports: "8000"
+        interface: eth0
+        from: [gateways]
+        control: NET-02
+        why: API for the gateways
+    sets:
+      gateways:
+        ipv4: [10.203.1.20]
+        ipv6: []
+  register: firewall
+
+- name: Drop the connection that made the change
+  ansible.builtin.meta: reset_connection
+
+- name: Confirm it over a fresh one
+  hardened.vllm.firewall:
+    state: confirmed
+
+- name: Remove everything
+  hardened.vllm.firewall:
+    state: absent
+"""
+
+RETURN = r"""
+reasons:
+  description: Why the host was not as wanted; empty when nothing was to do.
+  returned: when O(state) is V(present) or V(absent)
+  type: list
+  elements: str
+  sample: ["the table is not in the kernel", "/etc/hardened-vllm/firewall.nft differs"]
+changes:
+  description: The difference of the policies in words.
+  returned: when O(state) is V(present) or V(absent)
+  type: list
+  elements: str
+  sample:
+    - "added: gateways may reach tcp 8000 on eth0 (api, API for the gateways; NET-02)"
+    - "added: gateways is 10.203.1.20"
+pending:
+  description: Whether a change waits for its confirmation.
+  returned: always
+  type: bool
+operator:
+  description: >-
+    Address and port let in for the live connection only, C(null) when the policy itself lets it in or there is none.
+  returned: when O(state=present)
+  type: dict
+  sample: {address: 10.203.2.1, port: 22}
+taken_back:
+  description: When an earlier change took itself back (UTC), C(null) when none did since the last run.
+  returned: when O(state=present)
+  type: str
+  sample: "2026-11-23T18:20:31Z"
+closes:
+  description: Listening sockets the policy has no listener for; nobody outside will reach them.
+  returned: when O(state=present) and something differs
+  type: list
+  elements: str
+  sample: ["node_exporter: tcp 9100"]
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, probe_network
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_apply import Firewall, Request
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_host import FAILURES
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_remove import Removal
+from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown
+
+
+def known(fact):
+    """Return the value of a probe's fact, None when it cannot be had."""
+    try:
+        return fact()
+    except Unknown:  # then the operator is let in by address, whatever the interface
+        return None
+
+
+def present(module, firewall, connection):
+    """Apply; the result of the module."""
+    params = module.params
+    names = ("rules", "listeners", "sets", "sysctl", "unit", "drop_ins", "grace_seconds", "keep_operator")
+    request = Request(
+        connection=connection, links=known(probe_network.interfaces), **{name: params[name] for name in names}
+    )
+    result = firewall.present(request, module.check_mode)
+    if result["changed"]:
+        result["closes"] = firewall_policy.closes(
+            {"listeners": params["listeners"]}, known(probe_network.listeners) or []
+        )
+    return result
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "confirmed", "absent"], "default": "present"},
+            "rules": {"type": "str"},
+            "listeners": {"type": "list", "elements": "dict", "default": []},
+            "sets": {"type": "dict", "default": {}},
+            "sysctl": {"type": "dict", "default": {}},
+            "unit": {"type": "str"},
+            "drop_ins": {"type": "dict", "default": {}},
+            "keep_operator": {"type": "bool", "default": True},
+            "grace_seconds": {"type": "int", "default": 60},
+            "rules_path": {"type": "path", "default": "/etc/hardened-vllm/firewall.nft"},
+            "sysctl_path": {"type": "path", "default": "/etc/sysctl.d/90-hardened-vllm.conf"},
+            "unit_name": {"type": "str", "default": "hardened-vllm-firewall.service"},
+            "state_path": {"type": "path", "default": "/var/lib/hardened-vllm/firewall"},
+        },
+        required_if=[("state", "present", ("rules", "unit"))],
+        supports_check_mode=True,
+    )
+    params = module.params
+    if not 10 <= params["grace_seconds"] <= 3600:
+        module.fail_json(msg="grace_seconds: found %d, expected 10 to 3600." % params["grace_seconds"])
+    places = [params[key] for key in ("rules_path", "sysctl_path", "unit_name", "state_path")]
+    try:
+        connection = probe_network.operator()
+        if params["state"] == "present":
+            result = present(module, Firewall(*places), connection)
+        elif params["state"] == "confirmed":
+            result = Firewall(*places).confirmed(connection, module.check_mode)
+        else:
+            result = Removal(*places).absent(module.check_mode)
+    except (*FAILURES, Unknown) as error:
+        module.fail_json(msg="firewall: %s" % error)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what is written in an inventory to a checked declaration, with every problem at once."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from ..problems import Problem
+from . import rules, tenants
+from .kinds import Report
+from .model import ROLES, Declaration, Host, Leg
+from .networks import read_blocks, read_leg, report_shared
+from .schema import CLUSTER, NODE
+
+
+def read(
+    cluster: Any, hosts: Mapping[str, Mapping[str, Any]], today: datetime.date
+) -> tuple[Declaration | None, list[Problem]]:
+    """Read a declaration.
+
+    ``cluster`` is the value of ``vllm_cluster``; ``hosts`` maps each host's name to ``{"roles": [...],
+    "node": vllm_node}``. Returns the declaration, or None when anything is wrong, and the sorted problems.
+    """
+    problems: list[Problem] = []
+    report = problems.append
+    values = CLUSTER.read(cluster, "vllm_cluster", report)
+    if values is None:
+        return None, problems
+    networks = values["networks"] or {}
+    blocks = read_blocks(networks, report)
+    members = [_read_host(name, hosts[name], blocks, bool(networks), report) for name in sorted(hosts)]
+    known = tuple(sorted((host for host in members if host is not None), key=lambda host: host.order))
+    declaration = Declaration(values, known, blocks)
+    _check(declaration, today, report)
+    failed = any(problem.severity.name == "ERROR" for problem in problems)
+    return (None if failed else declaration), sorted(set(problems))
+
+
+def _read_host(
+    name: str, host: Mapping[str, Any], blocks: Mapping[str, Any], judge: bool, report: Report
+) -> Host | None:
+    path = f"hosts.{name}.vllm_node"
+    if not host.get("node"):
+        report(Problem(path, "missing-key", "nothing", "the host's addresses", f"Set vllm_node for {name}."))
+        return None
+    node = NODE.read(host["node"], path, report)
+    if node is None or node["addresses"] is None:
+        return None
+    legs: dict[str, Leg] = {}
+    for network, texts in node["addresses"].items():
+        if texts is None:
+            continue
+        interface = (node["interfaces"] or {}).get(network)
+        here = blocks.get(network) if judge else ()
+        leg = read_leg(name, network, texts, interface, here, report)
+        if leg is not None:
+            legs[network] = leg
+    roles = tuple(role for role in ROLES if role in host.get("roles", ()))
+    declared = frozenset(network for network in node["addresses"] if host["node"]["addresses"].get(network))
+    return Host(name, roles, legs, declared, node["rank"])
+
+
+def _check(declaration: Declaration, today: datetime.date, report: Report) -> None:
+    values = declaration.values
+    rules.check_release(values, report)
+    rules.check_paths(values, report)
+    if values["engine"] is not None and values["admin"] is not None:
+        rules.check_ports(values["engine"], values["admin"], report)
+    if values["engine"] is not None:
+        rules.check_owned(values["engine"], report)
+    if values["admin"] is not None:
+        rules.check_admin(values["admin"], report)
+    if values["gateway"] is not None:
+        rules.check_routes(values["gateway"], report)
+        rules.check_hosts(declaration, report)
+    tenants.check_tenants(values["tenants"] or [], report)
+    rules.check_waivers(values["waivers"] or [], today, report)
+    report_shared(declaration.hosts, report)

@@ -1,0 +1,255 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The declaration: every key of ``vllm_cluster`` and ``vllm_node``, its kind, its default and what it means.
+
+Validation, the planner's defaults and docs/declaration.md all come from here.
+"""
+
+from __future__ import annotations
+
+from .kinds import Choice, Field, Integer, ListOf, MapOf, Record, Scalar, Text
+
+NAME = Text("a name of lower-case letters, digits and dashes that starts with a letter", r"[a-z][a-z0-9-]{0,31}")
+PATH = Text("an absolute path without spaces or dot segments", r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")
+CONTROLLER_PATH = Text("the path of a file or directory on the controller")
+PORT = Integer(1, 65535)
+PORTS = Text("a range of ports such as 40000-44999", r"[0-9]{1,5}-[0-9]{1,5}")
+NETWORKS = ("fabric", "management", "edge")
+ADDRESS_BLOCK = Text("an address block in CIDR notation", r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
+ADDRESS = Text("an IP address", r"[0-9A-Za-z:.*%-]+")
+HOST_NAME = Text(
+    "an exact lower-case host name: no scheme, port, path, wildcard or address",
+    r"(?=.{1,253}$)(?!.*\.[0-9]+$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+)
+FLAG = Text("a long option of vllm serve without its leading dashes", r"[A-Za-z][A-Za-z0-9_.+-]*")
+VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
+DIGEST = Text("a SHA-256 digest of 64 lower-case hexadecimal digits", r"[0-9a-f]{64}")
+SECRET = Text("a key of at least 32 printable characters without spaces", r"[!-~]{32,512}", secret=True)
+DEVICE = Text(
+    "a device node such as /dev/kfd, or a class of /proc/devices such as char-nvidia*",
+    r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+-]*|char-[A-Za-z0-9_*?-]+",
+)
+RULE = Text("the id of a lint rule", r"[a-z0-9-]+")
+DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+NETWORK = Record(
+    "a network",
+    {
+        "cidrs": Field(ListOf(ADDRESS_BLOCK, 1), "The address blocks of this network, IPv4 and IPv6.", required=True),
+    },
+)
+
+MODEL = Record(
+    "model",
+    {
+        "path": Field(
+            PATH, "Directory of the model on the engine nodes; nothing is fetched at run time.", required=True
+        ),
+        "name": Field(
+            Text("a model name", r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}"), "Name clients ask for.", required=True
+        ),
+        "modalities": Field(
+            ListOf(Choice(("text", "image", "audio", "video")), 1), "What the model takes as input.", ["text"]
+        ),
+    },
+)
+
+INSTALL = Record(
+    "install",
+    {
+        "method": Field(
+            Choice(("index", "existing")),
+            "index: an exact release into a virtual environment of its own; existing: an interpreter that has vLLM.",
+            "index",
+        ),
+        "python": Field(
+            PATH, "existing: the interpreter; index: the one to make the environment with.", "/usr/bin/python3"
+        ),
+        "package": Field(
+            Text("a distribution name", r"[A-Za-z0-9][A-Za-z0-9._-]*"), "Distribution to install.", "vllm"
+        ),
+        "index_url": Field(
+            Text("a URL", r"https?://[!-~]+"), "Package index; the node's own pip configuration when unset."
+        ),
+        "find_links": Field(PATH, "Directory of wheels on the node; no index is asked when it is set."),
+        "requirements": Field(ListOf(Text("a pinned requirement", r"[^\s=]+==\S+")), "Further exact pins.", []),
+        "bytes_needed": Field(
+            Integer(0, 10**15), "Free space asked for before an installation starts.", 15_000_000_000
+        ),
+    },
+)
+
+ENGINE = Record(
+    "engine",
+    {
+        "port": Field(PORT, "Port of vLLM's HTTP server on the fabric address.", 8000),
+        "master_port": Field(PORT, "Port of the torch.distributed rendezvous.", 29501),
+        "data_parallel_port": Field(PORT, "Port of the data parallel handshake.", 29550),
+        "ephemeral_ports": Field(PORTS, "Range the kernel takes ports from; opened between peers only.", "40000-44999"),
+        "ranks_per_node": Field(Integer(1, 64), "Accelerators an engine uses on each node.", 1),
+        "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through.", {}),
+        "environment": Field(MapOf(VARIABLE, Scalar()), "Further environment variables, passed through.", {}),
+        "max_queued_requests": Field(Integer(1, 10**6), "Requests that may wait in the engine.", 256),
+        "max_sequences": Field(Integer(1, 128), "Cap of the request parameter n.", 64),
+        "media_items": Field(Integer(1, 999), "Items of each modality one prompt may hold.", 2),
+        "devices": Field(ListOf(DEVICE), "Devices the engine may open; none for CPU.", []),
+        "memory_max": Field(Text("a size such as 64G", r"[1-9][0-9]*[KMGT]"), "Memory limit of the unit."),
+        "ready_timeout_seconds": Field(Integer(10, 86400), "How long an engine may take until its first token.", 900),
+    },
+)
+
+GATEWAY_LIMITS = Record(
+    "limits",
+    {
+        "body_bytes": Field(Integer(1, 10**10), "Largest request body.", 10_485_760),
+        "header_bytes": Field(Integer(1024, 65536), "Largest request header.", 8192),
+        "read_timeout_seconds": Field(Integer(1, 86400), "Longest silence of an engine.", 600),
+        "connect_timeout_seconds": Field(Integer(1, 75), "Longest wait for a connection to an engine.", 5),
+    },
+)
+
+TLS = Record(
+    "tls",
+    {
+        "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller.", required=True),
+        "key": Field(CONTROLLER_PATH, "Private key (PEM) on the controller.", required=True),
+    },
+)
+
+GATEWAY = Record(
+    "gateway",
+    {
+        "network": Field(Choice(NETWORKS), "Network whose addresses the gateway listens on.", "edge"),
+        "port": Field(PORT, "Port of the gateway.", 443),
+        "server_name": Field(HOST_NAME, "Name in the gateway's certificate.", required=True),
+        "routes": Field(
+            ListOf(NAME, 1), "Groups of routes to pass; see docs/routes.md.", ["models", "chat", "completions"]
+        ),
+        "tls": Field(TLS, "Certificate and key of the gateway.", required=True),
+        "limits": Field(GATEWAY_LIMITS, "Limits of every request.", {}),
+    },
+)
+
+TENANT_KEY = Record(
+    "a key",
+    {
+        "id": Field(NAME, "Name of the key in logs.", required=True),
+        "file": Field(
+            CONTROLLER_PATH, "File on the controller that holds the key; one below secrets_directory by default."
+        ),
+        "sha256": Field(DIGEST, "Digest of a key that is kept elsewhere."),
+        "value": Field(SECRET, "The key itself, from a vault."),
+    },
+)
+
+TENANT = Record(
+    "a tenant",
+    {
+        "name": Field(NAME, "Name of the tenant in logs and limits.", required=True),
+        "keys": Field(ListOf(TENANT_KEY, 1), "Keys of the tenant.", required=True),
+        "requests_per_second": Field(Integer(1, 100_000), "Requests a second.", 10),
+        "burst": Field(Integer(0, 100_000), "Requests above the rate that are let through at once.", 20),
+        "concurrent": Field(Integer(1, 100_000), "Requests at the same time.", 16),
+    },
+)
+
+SERVICE = Record(
+    "a service",
+    {
+        "name": Field(NAME, "Name of the service.", required=True),
+        "network": Field(Choice(NETWORKS), "Network it is offered on.", "management"),
+        "protocol": Field(Choice(("tcp", "udp")), "Protocol.", "tcp"),
+        "port": Field(PORT, "Port.", required=True),
+        "from": Field(ListOf(ADDRESS_BLOCK, 1), "Who may reach it.", required=True),
+    },
+)
+
+ADMIN = Record(
+    "admin",
+    {
+        "ssh_port": Field(PORT, "Port of the SSH server.", 22),
+        "ssh_from": Field(ListOf(ADDRESS_BLOCK, 1), "Who may log in over SSH.", required=True),
+        "services": Field(ListOf(SERVICE), "Services of yours that stay reachable, such as a node exporter.", []),
+    },
+)
+
+MEDIA = Record(
+    "media",
+    {
+        "allowed_domains": Field(
+            ListOf(HOST_NAME), "Hosts a request may name media on. Empty: none, media by URL is refused.", []
+        ),
+    },
+)
+
+WAIVER = Record(
+    "a waiver",
+    {
+        "rule": Field(RULE, "Rule that is waived.", required=True),
+        "reason": Field(Text("a sentence", r"[^\x00-\x1f]{10,}"), "Why it is acceptable here.", required=True),
+        "expires": Field(DATE, "Last day of the waiver.", required=True),
+    },
+)
+
+CLUSTER = Record(
+    "vllm_cluster",
+    {
+        "name": Field(NAME, "Name of the cluster.", required=True),
+        "release": Field(Text("a release such as 0.32.0", r"[0-9][0-9A-Za-z.+]*"), "Release of vLLM.", required=True),
+        "topology": Field(
+            Choice(("replicas", "data_parallel", "tensor_parallel")),
+            "replicas: independent servers; data_parallel: one server over all nodes, a rank on each; "
+            "tensor_parallel: one engine whose layers are split over all nodes.",
+            required=True,
+        ),
+        "model": Field(MODEL, "The model to serve.", required=True),
+        "networks": Field(
+            Record(
+                "networks",
+                {
+                    "fabric": Field(NETWORK, "Between engines, and from gateways to engines.", required=True),
+                    "management": Field(NETWORK, "From the operator to every host."),
+                    "edge": Field(NETWORK, "From clients to gateways."),
+                },
+            ),
+            "The networks hosts have addresses on.",
+            required=True,
+        ),
+        "install": Field(INSTALL, "How vLLM gets on the nodes.", {}),
+        "engine": Field(ENGINE, "The vLLM process.", {}),
+        "media": Field(MEDIA, "Media by URL.", {}),
+        "gateway": Field(GATEWAY, "The only door for clients.", required=True),
+        "tenants": Field(ListOf(TENANT, 1), "Who may use the service.", required=True),
+        "admin": Field(ADMIN, "Who may administer the hosts.", required=True),
+        "secrets_directory": Field(
+            CONTROLLER_PATH, "Directory on the controller for generated secrets; made with mode 0700.", required=True
+        ),
+        "waivers": Field(ListOf(WAIVER), "Lint rules accepted for a while.", []),
+    },
+)
+
+NODE = Record(
+    "vllm_node",
+    {
+        "addresses": Field(
+            Record(
+                "addresses", {name: Field(ListOf(ADDRESS, 1), f"Addresses on the {name} network.") for name in NETWORKS}
+            ),
+            "The host's addresses, by network; the first of a family is the one that is used.",
+            required=True,
+        ),
+        "interfaces": Field(
+            Record(
+                "interfaces",
+                {
+                    name: Field(Text("an interface name", r"[A-Za-z0-9._-]{1,15}"), f"Interface on the {name} network.")
+                    for name in NETWORKS
+                },
+            ),
+            "Interfaces by network; found by the addresses when left out.",
+            {},
+        ),
+        "rank": Field(Integer(0, 100_000), "Rank of this node in its engine; by name when left out."),
+    },
+)

@@ -1,0 +1,186 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Containers of every kind (Compose, Quadlet, docker run, Kubernetes) brought into one shape and judged."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from ...problems import Severity
+from .. import releases
+from ..conditions import loopback
+from ..texts import Note, Process, Reading, Text
+from .launch import is_server_image
+
+# Ports of sockets between nodes (and of Ray): never for anybody else.
+INTERNAL_PORTS = frozenset(
+    {5555, 5557, 5600, 5601, 5710, 6379, 8265, 8998, 9256, 10001, 14579, 18000, 29500, 29501, 29550, 52365}
+)
+_SOCKETS = re.compile(r".*/(docker|containerd|crio|podman)\.sock")
+
+Started = Callable[[Sequence[Text], Process], Reading]
+
+
+@dataclass
+class Port:
+    """A published port: where it is written, the host's address (None: every one) and the ports."""
+
+    at: Text
+    address: str | None
+    container: int | None
+
+
+@dataclass
+class Container:
+    """A container as some artefact describes it. ``entrypoint`` and ``command`` are None when the image's are used."""
+
+    where: str
+    at: Text
+    image: Text | None = None
+    entrypoint: list[Text] | None = None
+    command: list[Text] | None = None
+    environment: dict[str, Text] = field(default_factory=dict)
+    whole_environment: bool = True
+    network: str = "container"
+    ports: list[Port] = field(default_factory=list)
+    settings: list[Note] = field(default_factory=list)
+
+    def words(self) -> list[Text]:
+        """Return the words that are run, as far as the artefact gives them."""
+        return [*(self.entrypoint or []), *(self.command or [])]
+
+
+def reading_of(container: Container, started: Started) -> Reading:
+    """Return the server in ``container`` and what is wrong around it; nothing when it runs no vLLM.
+
+    ``started`` finds servers in words that are run without a shell.
+    """
+    base = Process(
+        container.where,
+        container.at,
+        environment=container.environment,
+        whole_environment=container.whole_environment,
+        network=container.network,
+        release=releases.of_image(container.image) if container.image is not None else None,
+    )
+    words = container.words()
+    reading = started(words, base) if words else Reading()
+    if not reading.processes and _image_serves(container):
+        words = list(container.command or [])
+        base.argv = words[1:] if words[:1] == ["serve"] else words
+        reading.processes.append(base)
+    if not reading.processes and not reading.notes:
+        if _opaque(container):
+            found = f"the image {container.image}, whose own command is not visible"
+            at = container.image if container.image is not None else container.at
+            return Reading(notes=[Note("unresolved", at, container.where or "image", found)])
+        return reading
+    reading.notes += container.settings
+    reading.notes += _image_notes(container)
+    reading.notes += [note for port in container.ports for note in _port_notes(container, port)]
+    return reading
+
+
+def _image_serves(container: Container) -> bool:
+    if container.image is None or not is_server_image(container.image):
+        return False
+    return container.entrypoint is None and not (container.command and _is_program(container.command[0]))
+
+
+def _is_program(word: Text) -> bool:
+    return word.rsplit("/", 1)[-1] in ("sh", "bash", "python", "python3", "sleep", "ray", "vllm", "env", "nginx")
+
+
+def _opaque(container: Container) -> bool:
+    speaks = any(name.startswith("VLLM_") for name in container.environment)
+    named = container.image is not None and re.search(r"(^|[/_-])vllm([-_:@/.]|$)", container.image) is not None
+    return (named or speaks) and not container.command and container.entrypoint is None
+
+
+def _image_notes(container: Container) -> list[Note]:
+    image = container.image
+    if image is None or not image.known:
+        return []
+    place = f"{container.where}.image" if container.where else "image"
+    if "@sha256:" in image:
+        return []
+    tag = image.rsplit("/", 1)[-1].partition(":")[2]
+    if tag in ("", "latest", "nightly", "main"):
+        found = f"{image}, whose content changes"
+        return [Note("image-tag", image, place, found, severity=Severity.WARNING)]
+    return [Note("image-tag", image, place, str(image))]
+
+
+def _port_notes(container: Container, port: Port) -> list[Note]:
+    if port.address is not None and loopback(port.address):
+        return []
+    place = f"{container.where}.ports" if container.where else "ports"
+    internal = port.container in INTERNAL_PORTS
+    if internal:
+        return [Note("published-internal", port.at, place, str(port.at))]
+    if port.address is None or _open(port.address):
+        return [Note("published-port", port.at, place, f"{port.at}, on every address of the host")]
+    return []
+
+
+def _open(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return False
+    return parsed.is_unspecified or parsed.is_global
+
+
+def port_of(written: Text) -> Port:
+    """Return the port ``[address:][host:]container[/protocol]`` publishes."""
+    # A variable nobody resolved stands for one part, whatever it holds.
+    bare = re.sub(r"\$\{[^}]*\}|\$\w+", "?", written).split("/")[0]
+    match = re.fullmatch(r"(?:(\[[^\]]*\]|[^:\[\]]*):)?(?:([\d?-]*):)?([\d?-]+)", bare)
+    address: str | None = None
+    inner = bare.rsplit(":", 1)[-1]
+    if match is not None and match[1] and (match[2] is not None or not re.fullmatch(r"[\d?-]+", match[1])):
+        address = match[1]
+    digits = inner.split("-")[0]
+    return Port(written, address, int(digits) if digits.isdigit() and len(digits) < 6 else None)
+
+
+def mount_notes(source: Text, target: str, place: str) -> list[Note]:
+    """Return what is wrong with mounting ``source`` of the host at ``target`` of a container."""
+    notes: list[Note] = []
+    if _SOCKETS.fullmatch(source):
+        notes.append(Note("container-socket", source, place, str(source)))
+    elif source in ("/", "/proc", "/sys", "/etc", "/root"):
+        notes.append(Note("host-mount", source, place, str(source)))
+    return [*notes, *target_notes(source.become(target), place)]
+
+
+def target_notes(target: Text, place: str) -> list[Note]:
+    """Return what is wrong with a mount at ``target``."""
+    if target.rstrip("/") in ("/opt/ml", "/opt/ml/model"):
+        return [Note("sagemaker-mount", target, place, str(target))]
+    return []
+
+
+def split_mount(written: Text) -> tuple[Text, str]:
+    """Return source and target of ``source:target[:options]``."""
+    source, _colon, rest = written.partition(":")
+    return written.become(source), rest.split(":")[0]
+
+
+def capability_notes(names: Sequence[Text], place: str) -> list[Note]:
+    """Return what is wrong with adding capabilities."""
+    wide = [
+        name for name in names if name.upper().removeprefix("CAP_") in ("ALL", "SYS_ADMIN", "NET_ADMIN", "SYS_MODULE")
+    ]
+    return [Note("capabilities", name, place, str(name)) for name in wide]
+
+
+def user_notes(user: Text | None, place: str) -> list[Note]:
+    """Return what is wrong with the user a container runs as, when it is said."""
+    if user is None or not user.known or user.split(":")[0] not in ("0", "root"):
+        return []
+    return [Note("run-as-root", user, place, str(user))]

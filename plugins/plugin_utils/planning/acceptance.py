@@ -1,0 +1,45 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether the planned release knows what it would be started with; vLLM would refuse it at its start otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import catalogue
+from ..problems import Problem, did_you_mean
+
+
+def not_in_release(plan: Mapping[str, Any]) -> list[Problem]:
+    """Return a problem for each planned option and ``VLLM_`` variable that the plan's release does not have."""
+    release = plan["release"]
+    options, variables = catalogue.known_flags(release), catalogue.known_variables(release)
+    problems: dict[str, Problem] = {}
+    for host, part in sorted(plan["hosts"].items()):
+        if part["engine"] is None:
+            continue
+        where = f"hosts.{host}.engine"
+        for word in part["engine"]["argv"]:
+            name = catalogue.flag_name(word, release) if word.startswith("--") else None
+            if name is not None and name.split(".")[0] not in options:
+                problems.setdefault(word, _missing(f"{where}.argv.{word}", "an option", word, release, options))
+        for name in part["engine"]["environment"]:
+            if name.startswith("VLLM_") and name not in variables:
+                problems.setdefault(
+                    name, _missing(f"{where}.environment.{name}", "a variable", name, release, variables)
+                )
+    return sorted(problems.values())
+
+
+def _missing(path: str, kind: str, name: str, release: str, known: frozenset[str]) -> Problem:
+    hint = did_you_mean(name.lstrip("-"), known) if len(known) else ""
+    hint = hint if hint.startswith("Did") else ""
+    return Problem(
+        path,
+        "not-in-release",
+        name,
+        f"{kind} vLLM {release} has",
+        f"Mend the name, or choose a release that has it. {hint}".strip(),
+    )

@@ -1,0 +1,179 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The policy as data: what is refused, who is let in, and how it reads in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy as policy
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+
+SETS = {
+    "gateways": {"ipv4": ["10.0.0.20"], "ipv6": ["FD00::20"]},
+    "operators": {"ipv4": ["10.1.0.0/24", "10.1.0.0/24"]},
+    "unused": {"ipv4": ["10.9.9.9"]},
+}
+
+
+def listener(**changed: Any) -> dict[str, Any]:
+    return {
+        "name": "api",
+        "protocol": "tcp",
+        "ports": "8000",
+        "interface": "eth0",
+        "from": ["gateways"],
+        "control": "NET-02",
+        "why": "API for the gateways",
+        **changed,
+    }
+
+
+SSH = listener(
+    **{"name": "ssh", "ports": "22,2200-2299", "interface": None, "from": ["operators"], "control": "NET-04"}
+)
+
+
+def test_addresses_become_canonical_and_unused_sets_are_left_out() -> None:
+    found = policy.checked([listener(), SSH], SETS)
+    assert found["sets"] == {
+        "gateways": {"ipv4": ["10.0.0.20"], "ipv6": ["fd00::20"]},
+        "operators": {"ipv4": ["10.1.0.0/24"], "ipv6": []},
+    }
+    assert found["listeners"][0] == listener()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"name": 'api" accept'}, r"listeners\[0\].name: found 'api\" accept'"),
+        ({"name": "api\n"}, r"listeners\[0\].name: found 'api\\n'"),
+        ({"protocol": "sctp"}, r"listeners\[0\].protocol: found 'sctp', expected tcp or udp"),
+        ({"ports": "8000 accept"}, r"listeners\[0\].ports: found '8000 accept'"),
+        ({"ports": "0"}, "expected ports from 1 to 65535"),
+        ({"ports": "44999-40000"}, "the lower one first"),
+        ({"ports": "70000"}, "expected ports from 1 to 65535"),
+        ({"ports": 8000}, r"listeners\[0\].ports: found 8000"),
+        ({"interface": "eth*"}, r"listeners\[0\].interface: found 'eth\*'"),
+        ({"interface": 'eth0" accept'}, r"listeners\[0\].interface"),
+        ({"interface": ""}, r"listeners\[0\].interface: found ''"),
+        ({"control": "net 2"}, "expected a control's id such as NET-02"),
+        ({"why": "line\nbreak"}, r"listeners\[0\].why: found 'line\\nbreak'"),
+        ({"from": ["nobody"]}, r"found 'nobody', expected one of the sets: gateways, operators, unused"),
+        ({"from": "gateways"}, "expected a list of names from sets"),
+    ],
+)
+def test_what_a_listener_cannot_be(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(FirewallProblem, match=message):
+        policy.checked([listener(**changed)], SETS)
+
+
+def test_two_listeners_of_one_name_are_refused() -> None:
+    with pytest.raises(FirewallProblem, match=r"listeners\[1\].name: found 'api'"):
+        policy.checked([listener(), listener(ports="8001")], SETS)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "10.0.0.1/24",
+        "10.0.0.256",
+        "fd00::1",
+        "fe80::1%eth0",
+        "10.0.0.1 }",
+        "",
+        None,
+        5,
+        True,
+        "\u0661\u0660.0.0.1",
+        ["x"],
+    ],
+)
+def test_what_an_ipv4_source_cannot_be(entry: Any) -> None:
+    with pytest.raises(FirewallProblem, match=r"sets.gateways.ipv4: found .*, expected an IPv4 address or network"):
+        policy.checked([listener()], {"gateways": {"ipv4": [entry]}})
+
+
+@pytest.mark.parametrize("name", ["Gateways", "a b", 'a"', "a\n", "-a", "", "x" * 65])
+def test_what_a_source_cannot_be_called(name: str) -> None:
+    with pytest.raises(FirewallProblem, match="sets: found"):
+        policy.checked([], {name: {}})
+
+
+@pytest.mark.parametrize(
+    ("address", "port", "interface", "admitted"),
+    [
+        ("10.1.0.7", 22, None, True),
+        ("10.1.0.7", 2250, "eth1", True),
+        ("10.1.1.7", 22, None, False),
+        ("10.1.0.7", 23, None, False),
+        ("fd00::20", 22, None, False),
+        ("10.0.0.20", 8000, "eth0", True),
+        ("10.0.0.20", 8000, "eth1", False),
+        ("10.0.0.20", 8000, None, False),
+    ],
+)
+def test_who_is_let_in(address: str, port: int, interface: str | None, admitted: bool) -> None:
+    assert policy.admits(policy.checked([listener(), SSH], SETS), address, port, interface) is admitted
+
+
+def test_the_policy_in_words() -> None:
+    found = policy.checked([SSH, listener(why="")], SETS)
+    found["operator"] = {"address": "198.51.100.7", "port": 22}
+    assert policy.words(found, {"net.ipv4.ip_local_port_range": "40000 44999"}) == [
+        "everything that no line below allows is dropped (NET-01)",
+        "gateways may reach tcp 8000 on eth0 (api; NET-02)",
+        "operators may reach tcp 22,2200-2299 on any interface (ssh, API for the gateways; NET-04)",
+        "198.51.100.7 may reach tcp 22 on any interface (the connection this run came in on; NET-04)",
+        "gateways is 10.0.0.20",
+        "gateways is fd00::20",
+        "operators is 10.1.0.0/24",
+        "kernel setting net.ipv4.ip_local_port_range = 40000 44999",
+    ]
+    assert policy.words({}, {}) == []
+
+
+def test_an_empty_source_is_nobody() -> None:
+    assert "gateways is nobody" in policy.words(policy.checked([listener()], {"gateways": {}}), {})
+
+
+def test_changes_name_what_goes_and_what_comes() -> None:
+    before = policy.words(policy.checked([listener()], SETS), {})
+    after = policy.words(policy.checked([listener()], {"gateways": {"ipv4": ["10.0.0.21"]}}), {})
+    assert policy.changes(before, after) == [
+        "removed: gateways is 10.0.0.20",
+        "removed: gateways is fd00::20",
+        "added: gateways is 10.0.0.21",
+    ]
+    assert policy.changes(after, after) == []
+
+
+def test_many_addresses_are_summed_up() -> None:
+    many = {"gateways": {"ipv4": [f"10.0.{high}.{low}" for high in range(10) for low in range(100)]}}
+    found = policy.changes([], policy.words(policy.checked([listener()], many), {}))
+    assert len(found) < 30
+    assert found[-1] == "added: gateways is 980 more"
+
+
+def test_sockets_that_nobody_will_reach_are_named() -> None:
+    def socket(port: int, address: str = "0.0.0.0", *names: str) -> dict[str, Any]:
+        return {
+            "protocol": "tcp",
+            "address": address,
+            "port": port,
+            "processes": [{"pid": 1, "name": name} for name in names],
+        }
+
+    sockets = [
+        socket(8000),
+        socket(9100, "::", "exporter"),
+        socket(9101, "0.0.0.0", "exporter"),
+        socket(9200, "0.0.0.0", "exporter"),
+        socket(9300),
+        socket(631, "127.0.0.1"),
+    ]
+    assert policy.closes({"listeners": [listener()]}, sockets) == [
+        "exporter: tcp 9100-9101,9200",
+        "unknown process: tcp 9300",
+    ]

@@ -1,0 +1,184 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whatever a declaration holds, the rendered rules are refused or say exactly what the data says."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from ansible.plugins.filter.core import FilterModule
+from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, firewall_text
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+TEMPLATE = Path(__file__).parents[4] / "roles/isolation/templates/etc/hardened-vllm/firewall.nft.j2"
+INJECTIONS = [
+    'x" accept',
+    "x\n        accept",
+    "x }\n flush ruleset\n",
+    "0.0.0.0/0 } ; accept",
+    '8000 } accept comment "',
+    "eth*",
+    "$x",
+    "@operator_v4",
+    "x\\",
+    "x # y",
+    "{{ 7 * 7 }}",
+    "x\u2028y",
+    "\x00",
+]
+
+
+def render(plan: dict[str, Any]) -> str:
+    # As Ansible's template lookup does it.
+    environment = jinja2.Environment(  # noqa: S701 # rules are no HTML
+        trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["flatten"] = FilterModule().filters()["flatten"]
+    return environment.from_string(TEMPLATE.read_text()).render(
+        isolation_plan=plan, isolation_log_per_minute=10, isolation_ping_per_second=20
+    )
+
+
+hostile = st.one_of(st.sampled_from(INJECTIONS), st.text(max_size=20))
+
+
+def mostly(valid: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Hostile now and then: a plan with a mistake everywhere would always be refused at the first."""
+    return st.integers(0, 11).flatmap(lambda number: hostile if number == 11 else valid)
+
+
+name = mostly(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,20}\Z"))
+ports = mostly(st.one_of(st.integers(1, 65535).map(str), st.sampled_from(["40000-44999", "80,443,9000-9010"])))
+interface = mostly(st.sampled_from([None, "eth0", "bond0.100", "enp1s0f0np0"]))
+ipv4 = mostly(st.one_of(st.ip_addresses(v=4).map(str), st.just("10.0.0.0/8")))
+ipv6 = mostly(st.one_of(st.ip_addresses(v=6).map(str), st.just("fd00::/8")))
+sets = st.dictionaries(
+    name, st.fixed_dictionaries({"ipv4": st.lists(ipv4, max_size=3), "ipv6": st.lists(ipv6, max_size=3)}), max_size=3
+)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> dict[str, Any]:
+    sources = draw(sets)
+    chosen = st.lists(st.sampled_from(sorted(sources)), max_size=2, unique=True) if sources else st.just([])
+    listeners = draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": name,
+                    "protocol": mostly(st.sampled_from(["tcp", "udp"])),
+                    "ports": ports,
+                    "interface": interface,
+                    "control": mostly(st.sampled_from(["NET-02", "NET-03"])),
+                    "why": st.text(max_size=30),
+                    "from": chosen,
+                }
+            ),
+            max_size=3,
+        )
+    )
+    return {"cluster": {"sets": sources}, "host": {"listeners": listeners}}
+
+
+def accepts(text: str, chain: str) -> list[str]:
+    body = text.partition(f"chain {chain} {{")[2].partition("\n    }")[0]
+    return [line.strip() for line in body.splitlines() if " accept" in line and "@from_" in line]
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(plans())
+def test_no_declared_text_becomes_syntax(plan: dict[str, Any]) -> None:
+    try:
+        policy = firewall_policy.checked(plan["host"]["listeners"], plan["cluster"]["sets"])
+    except firewall_text.FirewallProblem:
+        event("refused")
+        return
+    event("rendered")
+    text = render(plan)
+    firewall_text.check(text)
+    expected = [
+        f"{listener['control']} {listener['name']}"
+        for listener in policy["listeners"]
+        for _source in listener["from"]
+        for _family in ("ipv4", "ipv6")
+    ]
+    rules = accepts(text, "listeners")
+    assert [re.search(r'comment "([^"]*)"$', rule).group(1) for rule in rules] == expected  # type: ignore[union-attr]
+    assert len(accepts(text, "published")) == len(expected)
+    for found in re.findall(r"elements = \{ ([^}]*) \}", text):
+        for entry in found.split(", "):
+            ipaddress.ip_network(entry)
+    assert text.count("{") == text.count("}")
+
+
+def safe_plan() -> dict[str, Any]:
+    listeners = [
+        {
+            "name": "api",
+            "protocol": "tcp",
+            "ports": "8000",
+            "interface": "eth0",
+            "control": "NET-02",
+            "from": ["a", "b"],
+        },
+        {
+            "name": "data",
+            "protocol": "udp",
+            "ports": "80,4000-4999",
+            "interface": None,
+            "control": "NET-03",
+            "from": ["b"],
+        },
+        # The same port again, for others: both may be there.
+        {
+            "name": "metrics",
+            "protocol": "tcp",
+            "ports": "8000",
+            "interface": "eth1",
+            "control": "NET-06",
+            "from": ["a"],
+        },
+    ]
+    # Addresses that overlap, as declared sources do.
+    sources = {
+        "a": {"ipv4": ["10.0.0.0/8", "10.1.2.3"], "ipv6": []},
+        "b": {"ipv4": [], "ipv6": ["fd00::/8", "fd00::1"]},
+    }
+    return {"cluster": {"sets": sources}, "host": {"listeners": listeners}}
+
+
+def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
+    assert accepts(render(safe_plan()), "listeners") == [
+        'iifname "eth0" tcp dport { 8000 } ip saddr @from_a_ipv4 counter accept comment "NET-02 api"',
+        'iifname "eth0" tcp dport { 8000 } ip6 saddr @from_a_ipv6 counter accept comment "NET-02 api"',
+        'iifname "eth0" tcp dport { 8000 } ip saddr @from_b_ipv4 counter accept comment "NET-02 api"',
+        'iifname "eth0" tcp dport { 8000 } ip6 saddr @from_b_ipv6 counter accept comment "NET-02 api"',
+        'udp dport { 80, 4000-4999 } ip saddr @from_b_ipv4 counter accept comment "NET-03 data"',
+        'udp dport { 80, 4000-4999 } ip6 saddr @from_b_ipv6 counter accept comment "NET-03 data"',
+        'iifname "eth1" tcp dport { 8000 } ip saddr @from_a_ipv4 counter accept comment "NET-06 metrics"',
+        'iifname "eth1" tcp dport { 8000 } ip6 saddr @from_a_ipv6 counter accept comment "NET-06 metrics"',
+    ]
+
+
+def test_an_empty_plan_still_drops_everything() -> None:
+    text = render({"cluster": {"sets": {}}, "host": {"listeners": []}})
+    firewall_text.check(text)
+    assert "hook input priority filter - 10; policy drop;" in text
+    assert accepts(text, "listeners") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nft checks rules for root only")
+def test_nft_accepts_the_rules(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.nft"
+    operator = {"address": "fd00::7", "port": 22}
+    rules.write_text(firewall_text.admit_operator(render(safe_plan()), operator))
+    # In a network namespace of its own, and for checking only.
+    subprocess.run(["unshare", "--net", "nft", "--check", "--file", str(rules)], check=True)

@@ -1,0 +1,187 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way there and back of the engine's files. systemd is a recorder here; the scenario uses the real one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from ansible_collections.hardened.vllm.plugins.module_utils import batch, commands, engine_unit, files
+from ansible_collections.hardened.vllm.plugins.module_utils.engine_generation import Kept
+from ansible_collections.hardened.vllm.plugins.modules import engine_generation
+
+UNIT = "hardened-vllm-engine.service"
+ABSENT = engine_unit.Unit(UNIT, "not-found", "inactive", "dead", "success", 0, 0, False, False)
+RUNNING = engine_unit.Unit(UNIT, "loaded", "active", "running", "success", 0, 0, True, False)
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789"
+ME = {"owner": str(os.geteuid()), "group": str(os.getegid())}
+
+
+@dataclass
+class Node:
+    """A directory with units, the state of the engine's unit and the commands that were run."""
+
+    root: Path
+    unit: engine_unit.Unit = ABSENT
+    ran: list[str] = field(default_factory=list)
+    refused: str = ""
+    check_mode: bool = False
+    _diff: bool = True
+    params: dict = field(default_factory=dict)
+
+    @property
+    def kept(self) -> Kept:
+        return Kept(str(self.root / "state" / "before.json"))
+
+    def run(self, argv: list[str], timeout: float = 0) -> str:
+        assert timeout > 0
+        self.ran.append(" ".join(argv[:2]))
+        if self.refused and self.refused in argv:
+            raise commands.CommandError(f"{self.refused}: refused")
+        return ""
+
+    def stage(self, content: str = "new", key: str = KEY, restart: bool = False) -> dict:
+        unit = {"path": str(self.root / UNIT), "content": content, "mode": "0644", **ME}
+        secrets = {"path": str(self.root / "secrets.yaml"), "content": 'api-key: "@secret:upstream@"\n'}
+        entries = [unit, {**secrets, "mode": "0640", **ME}]
+        self.params = {"state": "staged", "unit": UNIT, "kept": str(self.root / "state" / "before.json"), "stop": True}
+        self.params |= {"directories": [], "files": entries, "secrets": {"upstream": key}, "restart": restart}
+        return engine_generation.staged(self, self.kept)
+
+    def restore(self, stop: bool = True) -> dict:
+        self.params = {**self.params, "state": "restored", "stop": stop}
+        return engine_generation.restored(self, self.kept)
+
+    def works(self) -> None:
+        """Bring the node to a first state that is proven and runs."""
+        self.stage("old", KEY)
+        engine_generation.proven(self, self.kept)
+        self.unit = RUNNING
+        self.ran.clear()
+
+    def text(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Node]:
+    made = Node(tmp_path)
+    monkeypatch.setattr(engine_generation, "UNITS", str(tmp_path))
+    monkeypatch.setattr(commands, "run", made.run)
+    monkeypatch.setattr(engine_unit, "show", lambda _name: made.unit)
+    return made
+
+
+def test_a_first_state_is_staged_and_can_be_taken_back(node: Node) -> None:
+    result = node.stage()
+    assert result["changed"]
+    assert result["restart_needed"]
+    assert node.ran == ["systemd-analyze verify", "systemctl daemon-reload", "systemctl enable"]
+    node.unit = RUNNING
+    assert node.restore() == {"changed": True, "startable": False, "progress": "ready"}
+    assert sorted(path.name for path in node.root.iterdir()) == ["state"]
+    assert not node.kept.exists()
+
+
+def test_what_is_unchanged_and_runs_needs_nothing(node: Node) -> None:
+    node.works()
+    result = node.stage("old")
+    assert (result["changed"], result["restart_needed"], result["diff"]) == (False, False, [])
+    assert node.ran == []
+    assert not node.kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("unit", "restart"),
+    [(replace(RUNNING, active="inactive", sub="dead"), False), (RUNNING, True)],
+    ids=["it does not run", "something else is new"],
+)
+def test_unchanged_files_need_a_restart_too_when(node: Node, unit: engine_unit.Unit, restart: bool) -> None:
+    node.works()
+    node.unit = unit
+    result = node.stage("old", restart=restart)
+    assert (result["changed"], result["restart_needed"]) == (False, True)
+
+
+def test_a_change_keeps_the_former_state_private_until_it_is_proven(node: Node) -> None:
+    node.works()
+    node.stage("new", KEY.upper())
+    kept = node.root / "state" / "before.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
+    engine_generation.proven(node, node.kept)
+    assert not kept.exists()
+    assert KEY.upper() in node.text("secrets.yaml")
+
+
+def test_the_former_state_comes_back_with_its_key_and_modes(node: Node) -> None:
+    node.works()
+    node.stage("new", KEY.upper())
+    assert node.restore()["startable"]
+    assert node.text(UNIT) == "old"
+    assert node.text("secrets.yaml") == f'api-key: "{KEY}"\n'
+    assert stat.S_IMODE((node.root / "secrets.yaml").stat().st_mode) == 0o640
+    assert node.ran[-2:] == ["systemctl stop", "systemctl daemon-reload"]
+
+
+def test_going_back_before_any_restart_does_not_stop_what_runs(node: Node) -> None:
+    node.works()
+    node.stage("new")
+    node.ran.clear()
+    assert node.restore(stop=False)["startable"]
+    assert node.ran == ["systemctl daemon-reload"]
+
+
+def test_an_interrupted_run_goes_on_from_the_last_proven_state(node: Node) -> None:
+    node.works()
+    node.stage("never proven")
+    result = node.stage("never proven")
+    assert (result["changed"], result["restart_needed"]) == (True, True)
+    node.stage("another one")
+    node.restore()
+    assert node.text(UNIT) == "old"
+
+
+def test_a_unit_that_systemd_refuses_changes_nothing(node: Node) -> None:
+    node.works()
+    node.refused = "systemd-analyze"
+    with pytest.raises(batch.Failed, match=r"systemd-analyze: refused\nAll files are as they were before\."):
+        node.stage("new", KEY.upper())
+    assert node.text(UNIT) == "old"
+    assert KEY in node.text("secrets.yaml")
+    assert not node.kept.exists()
+
+
+def test_check_mode_touches_nothing(node: Node) -> None:
+    node.check_mode = True
+    assert node.stage()["changed"]
+    assert list(node.root.iterdir()) == []
+    assert node.ran == []
+
+
+def test_the_diff_does_not_show_keys(node: Node) -> None:
+    node.works()
+    shown = str(node.stage("new", KEY.upper())["diff"])
+    assert "<secret upstream changed>" in shown
+    assert KEY not in shown
+    assert KEY.upper() not in shown
+
+
+@pytest.mark.parametrize("key", ["-begins-with-a-dash-0123456789", 'a"quote', "two\nlines", "a b", "back\\slash", "ü"])
+def test_a_key_that_vllm_could_not_read_is_refused_unseen(node: Node, key: str) -> None:
+    with pytest.raises(files.FileProblem, match="secret upstream: vLLM could not read it") as caught:
+        node.stage("new", key)
+    assert key not in str(caught.value)
+    assert list(node.root.iterdir()) == []
+
+
+def test_a_damaged_note_is_named(node: Node) -> None:
+    (node.root / "state").mkdir()
+    (node.root / "state" / "before.json").write_text("{")
+    with pytest.raises(files.FileProblem, match=r"before\.json: the note of the former state is damaged"):
+        node.kept.states()

@@ -1,0 +1,244 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking at an engine: a small server plays vLLM's API, the states of the unit are given."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_api, engine_unit
+from ansible_collections.hardened.vllm.plugins.modules import engine_ready
+
+KEY = "abcdefghijklmnopqrstuvwxyz0123456789"
+RUNNING = engine_unit.Unit("engine.service", "loaded", "active", "running", "success", 0, 0, True, False)
+
+
+@dataclass
+class Engine:
+    """vLLM as far as it is asked: its model, its ranks' counters and how it misbehaves."""
+
+    port: int = 0
+    model: str = "tiny"
+    tokens: dict[int, int] = field(default_factory=lambda: {0: 0})
+    status: int = 200
+    generates: bool = True
+    stuck_rank: int | None = None
+    requests: list[int] = field(default_factory=list)
+
+    def complete(self, request: BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        asked = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        rank = int(request.headers.get("X-data-parallel-rank", 0))
+        self.requests.append(rank)
+        if request.headers["Authorization"] != f"Bearer {KEY}":
+            return 401, b'{"error":"Unauthorized"}'
+        if asked["model"] != self.model:
+            return 404, b'{"error":"no such model"}'
+        if self.status != 200:
+            return self.status, b"not yet"
+        assert asked["max_tokens"] == 1
+        if rank != self.stuck_rank:
+            self.tokens[rank] += 1
+        usage = {"completion_tokens": int(self.generates)}
+        return 200, json.dumps({"choices": [{"text": ""}], "usage": usage}).encode()
+
+    def metrics(self) -> bytes:
+        lines = ["# TYPE vllm:generation_tokens_total counter"]
+        for rank, count in self.tokens.items():
+            lines.append(f'vllm:generation_tokens_total{{engine="{rank}",model_name="tiny"}} {float(count)}')
+        return "\n".join(lines).encode()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = Engine()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.answer(*made.complete(self))
+
+        def do_GET(self) -> None:
+            self.answer(200, made.metrics())
+
+        def answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def units(monkeypatch: pytest.MonkeyPatch) -> list[engine_unit.Unit]:
+    """States of the unit, one per look; the last one stays."""
+    states = [RUNNING]
+    monkeypatch.setattr(engine_unit, "show", lambda _name: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(engine_unit, "journal", lambda _name: ([f"last line with {KEY}"], ["RuntimeError: why"]))
+    monkeypatch.setattr(engine_ready, "PAUSE", 0.01)
+    monkeypatch.setattr(engine_ready, "METRICS_SECONDS", 0.1)
+    return states
+
+
+@pytest.fixture
+def look(engine: Engine, units: list[engine_unit.Unit], tmp_path: Path):
+    assert units
+    key_file = tmp_path / "secrets.yaml"
+    key_file.write_text(f'# comment\napi-key: "{KEY}"\n')
+
+    def call(**more: object) -> dict:
+        values = {"unit": "engine.service", "start": False, "fresh": False, "model": "tiny", "ranks": 1}
+        values |= {"api": {"address": "127.0.0.1", "port": engine.port}, "key_file": str(key_file)}
+        return engine_ready.run({**values, "wait_seconds": 0.5, "seconds_left": 600, **more})
+
+    return call
+
+
+def test_one_token_is_enough(look, engine: Engine) -> None:
+    result = look()
+    assert (result["progress"], result["problem"], result["tokens"]) == ("ready", "", {0: 1})
+    assert engine.requests == [0]
+
+
+def test_every_rank_gives_a_token_of_its_own(look, engine: Engine) -> None:
+    engine.tokens = {0: 5, 1: 7, 2: 0}
+    assert look(ranks=3)["tokens"] == {0: 1, 1: 1, 2: 1}
+    assert engine.requests == [0, 1, 2]
+
+
+def test_an_answer_that_its_rank_did_not_give_is_no_proof(look, engine: Engine) -> None:
+    engine.tokens = {0: 0, 1: 0}
+    engine.stuck_rank = 1
+    result = look(ranks=2)
+    assert result["progress"] == "waiting"
+    assert result["problem"] == "the API answered, but its metrics show no new token of rank 1"
+    assert result["tokens"] == {0: 1}
+
+
+def test_while_it_loads_it_is_waited_for(look, engine: Engine) -> None:
+    engine.status = 503
+    result = look()
+    assert (result["progress"], result["problem"]) == (
+        "waiting",
+        "no token from rank 0: HTTP status 503, not yet",
+    )
+    assert len(engine.requests) > 3
+
+
+def test_an_answer_without_a_token_is_no_proof(look, engine: Engine) -> None:
+    engine.generates = False
+    assert look()["problem"] == "no token from rank 0: HTTP status 200, an answer without a token"
+
+
+def test_nobody_listens_yet(look) -> None:
+    result = look(api={"address": "127.0.0.1", "port": 9})
+    assert result["progress"] == "waiting"
+    assert "no token from rank 0: ConnectionRefusedError" in result["problem"]
+
+
+def test_the_time_it_has_is_bounded(look, engine: Engine) -> None:
+    engine.status = 503
+    result = look(seconds_left=0.5)
+    assert result["progress"] == "failed"
+    assert result["problem"].startswith("not ready in the time it has; no token from rank 0: HTTP status 503")
+
+
+def test_a_refused_key_ends_the_wait_at_once(look, engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "secrets.yaml").write_text('api-key: "another"\n')
+    result = look()
+    assert result["progress"] == "failed"
+    assert "its API refuses the key in" in result["problem"]
+    assert len(engine.requests) == 1
+
+
+def test_an_unknown_model_ends_the_wait_at_once(look) -> None:
+    assert "does not serve a model called other" in look(model="other")["problem"]
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        (
+            replace(RUNNING, active="failed", sub="failed", result="exit-code", status=2),
+            "result exit-code, exit status 2",
+        ),
+        (replace(RUNNING, active="activating", sub="auto-restart", result="signal", status=9), "the process ended"),
+        (replace(RUNNING, active="inactive", sub="dead"), "the unit does not run (inactive"),
+        (replace(RUNNING, restarts=1), "was restarted by systemd (1 times)"),
+        (replace(RUNNING, load="not-found"), "the unit cannot be loaded (not-found)"),
+    ],
+)
+def test_a_unit_that_fails_ends_the_wait_at_once(look, units, engine: Engine, state, problem: str) -> None:
+    engine.status = 503
+    units[:] = [RUNNING, state]
+    result = look(fresh=True)
+    assert result["progress"] == "failed"
+    assert problem in result["problem"]
+    assert result["problem"].endswith(". More: journalctl --unit engine.service on this host")
+    assert result["journal"] == ["RuntimeError: why", "...", "last line with <secret>"]
+
+
+def test_earlier_restarts_do_not_count_against_what_runs(look, units) -> None:
+    units[:] = [replace(RUNNING, restarts=3)]
+    assert look()["progress"] == "ready"
+    assert look(fresh=True)["progress"] == "failed"
+
+
+def test_a_queued_start_is_waited_for(look, units) -> None:
+    units[:] = [replace(RUNNING, active="inactive", sub="dead", queued=True), RUNNING]
+    assert look()["progress"] == "ready"
+
+
+def test_a_headless_node_has_to_run(look, units, engine: Engine) -> None:
+    assert look(api=None)["progress"] == "ready"
+    units[:] = [replace(RUNNING, active="failed", sub="failed")]
+    assert look(api=None)["progress"] == "failed"
+    assert engine.requests == []
+
+
+def test_it_starts_what_is_stopped(look, units, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(commands, "run", lambda argv, _timeout: ran.append(argv[1]))
+    units[:] = [replace(RUNNING, active="failed"), RUNNING]
+    assert look(start=True, fresh=True)["progress"] == "ready"
+    assert ran == ["reset-failed", "start"]
+
+
+def test_restarts_of_what_ran_before_are_forgotten(look, units, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr(commands, "run", lambda argv, _timeout: ran.append(argv[1]))
+    units[:] = [replace(RUNNING, active="inactive", restarts=4), RUNNING]
+    assert look(start=True, fresh=True)["progress"] == "ready"
+    assert ran == ["reset-failed", "start"]
+
+
+def test_it_does_not_take_an_old_process_for_the_new_one(look) -> None:
+    result = look(start=True, fresh=True)
+    assert result["progress"] == "failed"
+    assert "engine.service still runs and was to be stopped" in result["problem"]
+
+
+@pytest.mark.parametrize("text", ["", "api-key: bare\n", 'api-key: "open\n'])
+def test_a_key_file_without_a_key_is_named(look, tmp_path: Path, text: str) -> None:
+    (tmp_path / "secrets.yaml").write_text(text)
+    assert "secrets.yaml: no line of the form" in look()["problem"]
+
+
+def test_a_missing_key_file_is_named() -> None:
+    with pytest.raises(engine_api.KeyFileError, match="/no/such/file: the file with the API key cannot be read"):
+        engine_api.read_key("/no/such/file")

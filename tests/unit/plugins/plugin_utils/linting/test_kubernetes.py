@@ -1,0 +1,238 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Kubernetes: pod templates wherever they are, values by reference, and what leads to the pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import ruled, seen
+
+Lint = Callable[[dict[str, str]], set[tuple[str, int, str]]]
+
+POD = """\
+metadata: {labels: {app: chat}}
+spec:
+  containers:
+    - name: server
+      image: vllm/vllm-openai:v0.32.0
+      args: [/m, --grpc]
+"""
+
+
+def indented(text: str, columns: int) -> str:
+    return "".join(" " * columns + line + "\n" for line in text.splitlines())
+
+
+def workload(kind: str, path: str, api: str = "apps/v1") -> str:
+    lines = [f"apiVersion: {api}", f"kind: {kind}", "metadata: {name: chat}"]
+    columns = 0
+    for part in path.split("."):
+        lines.append(" " * columns + f"{part}:")
+        columns += 2
+    return "\n".join(lines) + "\n" + indented(POD, columns)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("Deployment", "spec.template"),
+        ("StatefulSet", "spec.template"),
+        ("DaemonSet", "spec.template"),
+        ("ReplicaSet", "spec.template"),
+        ("Job", "spec.template"),
+        ("CronJob", "spec.jobTemplate.spec.template"),
+        ("LeaderWorkerSet", "spec.leaderWorkerTemplate.leaderTemplate"),
+        ("LeaderWorkerSet", "spec.leaderWorkerTemplate.workerTemplate"),
+        ("RayCluster", "spec.headGroupSpec.template"),
+        ("PodTemplate", "template"),
+    ],
+)
+def test_pod_templates_are_found_in_every_workload(kind: str, path: str) -> None:
+    text = workload(kind, path)
+    line = text.splitlines().index(next(one for one in text.splitlines() if "--grpc" in one)) + 1
+    assert (line, "arg-grpc") in seen(text, path="chat.yaml")
+
+
+def test_pods_lists_several_documents_and_json() -> None:
+    pod = "apiVersion: v1\nkind: Pod\n" + POD
+    assert (8, "arg-grpc") in seen(pod, path="pod.yaml")
+    rendered = f"---\n# Source: chat/templates/a.yaml\n{pod}---\n# nothing\n---\n{pod}"
+    assert {(10, "arg-grpc"), (21, "arg-grpc")} <= seen(rendered, path="rendered.yaml")
+    listed = "apiVersion: v1\nkind: List\nitems:\n" + indented(pod, 4).replace("    apiVersion", "  - apiVersion", 1)
+    assert (11, "arg-grpc") in seen(listed, path="list.yaml")
+    json = '{"apiVersion": "v1", "kind": "Pod",\n "spec": {"containers": [{"image": "vllm/vllm-openai:v1.0.0",\n'
+    json += '  "args": ["/m", "--grpc"]}]}}\n'
+    assert (3, "arg-grpc") in seen(json, path="pod.json")
+
+
+SHELL = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat, namespace: llm}
+spec:
+  template:
+    spec:
+      hostNetwork: true
+      hostIPC: true
+      hostPID: true
+      volumes:
+        - name: docker
+          hostPath: {path: /run/containerd/containerd.sock}
+      securityContext: {runAsUser: 0}
+      containers:
+        - name: server
+          image: vllm/vllm-openai:v0.32.0
+          securityContext:
+            privileged: true
+            capabilities: {add: [SYS_ADMIN]}
+          command: ["/bin/sh", "-c"]
+          args:
+            - |
+              echo starting
+              exec vllm serve /m \\
+                --host $(BIND) --port ${PORT} \\
+                --trust-remote-code
+          envFrom:
+            - configMapRef: {name: settings}
+            - secretRef: {name: missing}
+          env:
+            - {name: BIND, value: 0.0.0.0}
+            - name: VLLM_API_KEY
+              valueFrom: {secretKeyRef: {name: keys, key: chat}}
+            - name: VLLM_HOST_IP
+              valueFrom: {fieldRef: {fieldPath: status.podIP}}
+            - {name: HF_TOKEN, value: hf_abcdefghijklmnop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: llm}
+data:
+  VLLM_SERVER_DEV_MODE: "1"
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys}
+stringData:
+  chat: changeme
+"""
+
+
+def test_values_by_reference_and_the_pod_around() -> None:
+    assert seen(SHELL, path="chat.yaml") == {
+        (7, "host-network"),
+        (8, "host-ipc"),
+        (9, "host-pid"),
+        (12, "container-socket"),
+        (13, "run-as-root"),
+        (16, "image-tag"),
+        (16, "release-old"),
+        (18, "privileged"),
+        (19, "capabilities"),
+        (25, "arg-host"),
+        (25, "unresolved"),
+        (25, "tls-missing"),
+        (26, "arg-remote-code"),
+        (29, "unresolved"),
+        (36, "env-secret"),
+        (42, "env-dev-mode"),
+        (48, "api-key-weak"),
+    }
+
+
+def test_encoded_secrets_are_read() -> None:
+    text = SHELL.replace("stringData:\n  chat: changeme", "data:\n  chat: Y2hhbmdlbWU=")
+    assert (48, "api-key-weak") in seen(text, path="chat.yaml")
+    broken = SHELL.replace("stringData:\n  chat: changeme", "data:\n  chat: '%%%'")
+    assert "api-key-weak" not in ruled(broken, path="chat.yaml")
+
+
+def around(*documents: str) -> str:
+    return "---\n".join([workload("Deployment", "spec.template"), *documents])
+
+
+def service(name: str = "chat", kind: str = "ClusterIP", app: str = "chat") -> str:
+    return (
+        f"apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: {kind}, selector: {{app: {app}}}}}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "rule", "found"),
+    [
+        (service(kind="LoadBalancer"), "service-exposed", True),
+        (service(kind="NodePort"), "service-exposed", True),
+        (service(kind="ClusterIP"), "service-exposed", False),
+        (service(kind="LoadBalancer", app="other"), "service-exposed", False),
+        (service().replace("spec: {", "spec: {externalIPs: [192.0.2.1], "), "service-exposed", True),
+        (service(name="vllm"), "service-links", True),
+        (service(name="vllm-chat"), "service-links", False),
+    ],
+)
+def test_services(document: str, rule: str, found: bool) -> None:
+    assert (rule in ruled(around(document), path="chat.yaml")) is found
+
+
+def route(kind: str, rule: str) -> str:
+    return f"apiVersion: x/v1\nkind: {kind}\nmetadata: {{name: chat}}\nspec:\n  {rule}\n"
+
+
+BACKEND = "backend: {service: {name: chat}}"
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        (route("Ingress", f"rules: [{{http: {{paths: [{{path: /, pathType: Prefix, {BACKEND}}}]}}}}]"), True),
+        (route("Ingress", f"rules: [{{http: {{paths: [{{path: /v1, pathType: Exact, {BACKEND}}}]}}}}]"), False),
+        (route("Ingress", "defaultBackend: {service: {name: chat}}"), True),
+        (route("Ingress", "defaultBackend: {service: {name: other}}"), False),
+        (route("HTTPRoute", "rules: [{backendRefs: [{name: chat}]}]"), True),
+        (route("HTTPRoute", "rules: [{matches: [{path: {type: Exact}}], backendRefs: [{name: chat}]}]"), False),
+        (route("HTTPRoute", "rules: [{matches: [{path: {type: PathPrefix}}], backendRefs: [{name: chat}]}]"), True),
+        (route("VirtualService", "http: [{route: [{destination: {host: chat.llm.svc}}]}]"), True),
+        (
+            route("VirtualService", "http: [{match: [{uri: {exact: /v1}}], route: [{destination: {host: chat}}]}]"),
+            False,
+        ),
+    ],
+)
+def test_routes(document: str, found: bool) -> None:
+    assert ("ingress-all-paths" in ruled(around(service(), document), path="chat.yaml")) is found
+
+
+@pytest.mark.parametrize(
+    ("selector", "covered"),
+    [("{}", True), ("{matchLabels: {app: chat}}", True), ("{matchLabels: {app: other}}", False)],
+)
+def test_network_policies(selector: str, covered: bool) -> None:
+    policy = f"apiVersion: v1\nkind: NetworkPolicy\nmetadata: {{name: p}}\nspec: {{podSelector: {selector}}}\n"
+    assert ("network-policy" in ruled(around(policy), path="chat.yaml")) is not covered
+
+
+def test_objects_of_one_folder_belong_together(folder: Lint) -> None:
+    found = folder(
+        {
+            "a/deployment.yaml": workload("Deployment", "spec.template"),
+            "a/service.yaml": service(kind="LoadBalancer"),
+            "b/service.yaml": service(kind="LoadBalancer"),
+        }
+    )
+    assert {path for path, _line, rule in found if rule == "service-exposed"} == {"in/a/service.yaml"}
+
+
+def test_host_ports_are_published() -> None:
+    text = workload("Deployment", "spec.template")
+    ports = "          ports: [{containerPort: 8000, hostPort: 80}, {containerPort: 29501, hostPort: 29501}]\n"
+    rules = ruled(text + ports, path="chat.yaml")
+    assert {"published-port", "published-internal"} <= rules
+
+
+def test_templates_of_a_chart_are_said_once_and_only_if_they_start_vllm(folder: Lint) -> None:
+    template = "image: {{ .Values.image }}\n{{- if .Values.x }}\n"
+    found = folder({"chart/templates/vllm.yaml": f"# vllm\n{template}", "chart/templates/other.yaml": template})
+    assert found == {("in/chart/templates/vllm.yaml", 4, "not-rendered")}
+    assert ruled(template, "kubernetes", "vllm.yaml") == {"unreadable"}
