@@ -57,7 +57,7 @@ molecule-%: machine
 	@scripts/suite molecule/$*
 
 bench: venv
-	@for file in tests/benchmarks/bench_*.py; do PYTHONPATH=.cache .venv/bin/python $$file || exit 1; done
+	@for file in tests/benchmarks/bench_*.py; do PYTHONPATH=.cache:tests .venv/bin/python $$file || exit 1; done
 
 build: venv
 	@ansible-galaxy collection build --force

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: engine_remove
-short_description: Take an engine away from a node
+short_description: Take engines away from a node
 version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:
-  - Stops and disables the unit and removes it with other files and, where asked for, whole directories.
+  - Stops and disables units and removes them with other files and, where asked for, whole directories.
 options:
-  unit:
-    description: Name of the engine's unit.
-    type: str
+  units:
+    description: Names of the engines' units; C(*) and C([0-9]) match as in a shell.
+    type: list
+    elements: str
     required: true
   files:
-    description: Further files and, after what is in them, directories to remove. A directory that is not empty stays.
+    description:
+      - Further files and, after what is in them, directories to remove for each unit. A directory that is not empty stays.
+      - C({name}) stands for the unit's name without C(hardened-vllm-) and C(.service).
     type: list
     elements: path
     default: []
   trees:
     description:
-      - Directories to remove with everything in them. Each must lie below C(/var/lib), C(/var/cache) or C(/opt).
+      - Directories to remove with everything in them; C(*) matches as in a shell. Each must lie below C(/var/lib),
+        C(/var/cache) or C(/opt).
     type: list
     elements: path
     default: []
@@ -41,10 +45,10 @@ attributes:
 EXAMPLES = r"""
 - name: Remove the service and keep its data
   hardened.vllm.engine_remove:
-    unit: hardened-vllm-engine.service
+    units: [hardened-vllm-engine*.service]
     files:
-      - /etc/hardened-vllm/engine/engine.env
-      - /etc/hardened-vllm/engine
+      - /etc/hardened-vllm/{name}/engine.env
+      - /etc/hardened-vllm/{name}
 """
 
 RETURN = r"""
@@ -55,6 +59,7 @@ removed:
   elements: str
 """
 
+import glob
 import os
 import shutil
 
@@ -62,6 +67,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_unit, files
 
 UNITS = "/etc/systemd/system"
+PREFIX, SUFFIX = "hardened-vllm-", ".service"
 TREE_PARENTS = ("/var/lib", "/var/cache", "/opt")
 STOP_SECONDS = 300
 
@@ -88,35 +94,45 @@ def kept_for_others(path, removed):
     return any(os.path.join(path, name) not in removed for name in os.listdir(path))
 
 
-def plan(params):
+def found(patterns):
+    """Return the names of the units in place that match one of ``patterns``, sorted."""
+    places = (place for pattern in patterns for place in glob.glob(os.path.join(UNITS, pattern)))
+    return sorted({os.path.basename(place) for place in places})
+
+
+def plan(params, units):
     """Return the paths to remove one by one, in their order."""
     going = []
-    for path in [os.path.join(UNITS, params["unit"]), *params["files"]]:
-        if there(path) and not kept_for_others(path, going):
-            going.append(path)
+    # The names as they were asked for too: what an interrupted removal left has no unit any more.
+    for unit in sorted({*units, *(name for name in params["units"] if name == glob.escape(name))}):
+        name = unit.removeprefix(PREFIX).removesuffix(SUFFIX)
+        for path in [os.path.join(UNITS, unit), *(path.replace("{name}", name) for path in params["files"])]:
+            if path not in going and there(path) and not kept_for_others(path, going):
+                going.append(path)
     return going
 
 
-def remove(params, going, trees):
-    """Stop the unit, then remove the paths ``going`` and the directories ``trees``."""
-    unit = engine_unit.show(params["unit"])
-    if unit.load == "loaded":
-        commands.run(["systemctl", "disable", "--now", params["unit"]], STOP_SECONDS)
+def remove(units, going, trees):
+    """Stop the units, then remove the paths ``going`` and the directories ``trees``."""
+    for name in units:
+        unit = engine_unit.show(name)
+        if unit.load == "loaded":
+            commands.run(["systemctl", "disable", "--now", name], STOP_SECONDS)
+        if unit.active == "failed":
+            commands.run(["systemctl", "reset-failed", name], 30)
     for path in going:
         files.become(path, files.State(files.ABSENT))
     for tree in trees:
         shutil.rmtree(tree)
     if going:
         commands.run(["systemctl", "daemon-reload"], 60)
-    if unit.active == "failed":
-        commands.run(["systemctl", "reset-failed", params["unit"]], 30)
 
 
 def main():
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "unit": {"type": "str", "required": True},
+            "units": {"type": "list", "elements": "str", "required": True},
             "files": {"type": "list", "elements": "path", "default": []},
             "trees": {"type": "list", "elements": "path", "default": []},
         },
@@ -124,10 +140,11 @@ def main():
     )
     try:
         refuse_wide_trees(module.params["trees"])
-        going = plan(module.params)
-        trees = [tree for tree in module.params["trees"] if there(tree)]
+        units = found(module.params["units"])
+        going = plan(module.params, units)
+        trees = sorted({tree for pattern in module.params["trees"] for tree in glob.glob(pattern)})
         if not module.check_mode and (going or trees):
-            remove(module.params, going, trees)
+            remove(units, going, trees)
     except (files.FileProblem, commands.CommandError) as problem:
         module.fail_json(msg=str(problem))
     except OSError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .declaration.model import Declaration
@@ -14,6 +15,7 @@ from .declaration.reading import read
 from .linting.lint import lint
 from .planning.acceptance import not_in_release
 from .planning.plan import build
+from .planning.ports import collisions
 from .planning.reality import Probes, with_interfaces
 from .problems import Problem, Severity
 
@@ -56,15 +58,39 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
     probes: Probes = {name: host["probe"] for name, host in hosts.items() if host.get("probe")}
     declaration, contradictions = with_interfaces(declaration, probes)
     made = build(declaration)
-    return made, sorted([*problems, *contradictions, *not_in_release(made), *_lint_plan(declaration, made)])
+    found = [*collisions(made), *not_in_release(made), *_lint_plan(declaration, made)]
+    return made, sorted([*problems, *contradictions, *found])
+
+
+# What lint says of the planned sockets, and the listener whose firewall rule answers it.
+ANSWERED = {
+    "env-mooncake-bootstrap": "mooncake-bootstrap",
+    "env-side-channel-port": "nixl-side-channel",
+    "kv-connector": "mooncake-bootstrap",
+    "kv-events": "kv-events",
+}
 
 
 def _lint_plan(declaration: Declaration, made: Mapping[str, Any]) -> list[Problem]:
+    """Lint what every engine would be started with; a finding that many hosts share is reported once."""
     waived = {waiver["rule"] for waiver in declaration.values["waivers"]}
-    problems: list[Problem] = []
+    planned = {row["listener"].rstrip("-0123456789") for row in made["matrix"]}
+    quiet = waived | {rule for rule, listener in ANSWERED.items() if listener in planned}
+    shared: dict[tuple[str, str, str], list[Problem]] = {}
     for name, host in made["hosts"].items():
-        if host["engine"] is None:
-            continue
-        found = lint(host["engine"]["argv"], host["engine"]["environment"], f"hosts.{name}.engine")
-        problems += [problem for problem in found if problem.rule not in waived]
-    return problems
+        for engine in host["engines"]:
+            where = f"hosts.{name}.{engine['name']}"
+            for problem in lint(engine["argv"], engine["environment"], where, made["release"]):
+                if problem.rule not in quiet:
+                    tail = problem.path.removeprefix(where)
+                    if tail == ".release":
+                        problem = replace(problem, path="vllm_cluster.release")
+                    shared.setdefault((problem.rule, tail, problem.found), []).append(problem)
+    return [_once(problems) for problems in shared.values()]
+
+
+def _once(problems: list[Problem]) -> Problem:
+    first, *others = problems
+    if not others or not first.path.startswith("hosts."):
+        return first
+    return replace(first, found=f"{first.found} (and on {len(others)} more)")

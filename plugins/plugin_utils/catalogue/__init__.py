@@ -200,6 +200,7 @@ def aliases(release: str | None = None) -> dict[str, str]:
     return {spelling: name for name, entry in present.items() for spelling in entry["aliases"]}
 
 
+@functools.cache
 def known_flags(release: str | None = None) -> frozenset[str]:
     """Return the names of all options of ``vllm serve``."""
     return frozenset(options(release))
@@ -229,11 +230,13 @@ def variables(release: str | None = None) -> dict[str, Variable]:
     }
 
 
+@functools.cache
 def known_variables(release: str | None = None) -> frozenset[str]:
     """Return the names of the environment variables vLLM reads."""
     return frozenset(variables(release))
 
 
+@functools.cache
 def fields(owner: str, release: str | None = None) -> frozenset[str]:
     """Return the fields of a configuration class such as ``KVTransferConfig``; empty when the release has none."""
     prefix = f"{owner}."
@@ -241,6 +244,7 @@ def fields(owner: str, release: str | None = None) -> frozenset[str]:
     return frozenset(name.removeprefix(prefix) for name in present if name.startswith(prefix))
 
 
+@functools.cache
 def connectors(kind: str, release: str | None = None) -> frozenset[str]:
     """Return the registered connectors of ``kind`` (``kv`` for caches of attention, ``ec`` for those of encoders)."""
     prefix = f"{kind}:"

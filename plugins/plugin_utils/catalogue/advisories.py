@@ -92,6 +92,7 @@ def all_advisories() -> tuple[Advisory, ...]:
     return tuple(found)
 
 
+@functools.cache
 def advisories(version: str, package: str = "vllm") -> tuple[Advisory, ...]:
     """Return what is known against ``version`` of ``package``, the worst first, then by id.
 
@@ -107,6 +108,7 @@ def advisories(version: str, package: str = "vllm") -> tuple[Advisory, ...]:
     return tuple(sorted(found, key=lambda entry: (order[entry.severity], -(entry.score or 0.0), entry.id)))
 
 
+@functools.cache
 def first_without(version: str, package: str = "vllm") -> str | None:
     """Return the oldest fix that leaves nothing known open in ``version``; None when there is none or nothing is open.
 

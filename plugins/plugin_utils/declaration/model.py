@@ -55,7 +55,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the cluster. ``rank`` is None when the declaration leaves it open.
+    """A host of the cluster. ``rank`` is None when the declaration leaves it open, ``stage`` when it has none.
 
     ``declared`` names the networks it was given addresses on, usable (then there is a leg) or not.
     """
@@ -65,6 +65,7 @@ class Host:
     legs: Mapping[str, Leg]
     declared: frozenset[str] = frozenset()
     rank: int | None = None
+    stage: str | None = None
 
     @property
     def order(self) -> tuple[int, list[tuple[int, str]]]:

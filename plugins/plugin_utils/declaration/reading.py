@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problems import Problem
-from . import rules, tenants
+from . import rules, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
@@ -61,7 +61,7 @@ def _read_host(
             legs[network] = leg
     roles = tuple(role for role in ROLES if role in host.get("roles", ()))
     declared = frozenset(network for network in node["addresses"] if host["node"]["addresses"].get(network))
-    return Host(name, roles, legs, declared, node["rank"])
+    return Host(name, roles, legs, declared, node["rank"], node["stage"])
 
 
 def _check(declaration: Declaration, today: datetime.date, report: Report) -> None:
@@ -72,6 +72,8 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:
         rules.check_owned(values["engine"], report)
+    if values["engine"] is not None and values["topology"] is not None:
+        topology_rules.check_topology(declaration, report)
     if values["admin"] is not None:
         rules.check_admin(values["admin"], report)
     if values["gateway"] is not None:

@@ -9,29 +9,25 @@ Validation, the planner's defaults and docs/declaration.md all come from here.
 from __future__ import annotations
 
 from .kinds import Choice, Field, Integer, ListOf, MapOf, Record, Scalar, Text
-
-NAME = Text("a name of lower-case letters, digits and dashes that starts with a letter", r"[a-z][a-z0-9-]{0,31}")
-PATH = Text("an absolute path without spaces or dot segments", r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")
-CONTROLLER_PATH = Text("the path of a file or directory on the controller")
-PORT = Integer(1, 65535)
-PORTS = Text("a range of ports such as 40000-44999", r"[0-9]{1,5}-[0-9]{1,5}")
-NETWORKS = ("fabric", "management", "edge")
-ADDRESS_BLOCK = Text("an address block in CIDR notation", r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
-ADDRESS = Text("an IP address", r"[0-9A-Za-z:.*%-]+")
-HOST_NAME = Text(
-    "an exact lower-case host name: no scheme, port, path, wildcard or address",
-    r"(?=.{1,253}$)(?!.*\.[0-9]+$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+from .topology_schema import BETWEEN, PLACEMENT, RAY, STAGE, TOPOLOGY
+from .words import (
+    ADDRESS,
+    ADDRESS_BLOCK,
+    CONTROLLER_PATH,
+    DATE,
+    DEVICE,
+    DIGEST,
+    FLAG,
+    HOST_NAME,
+    NAME,
+    NETWORKS,
+    PATH,
+    PORT,
+    PORTS,
+    RULE,
+    SECRET,
+    VARIABLE,
 )
-FLAG = Text("a long option of vllm serve without its leading dashes", r"[A-Za-z][A-Za-z0-9_.+-]*")
-VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
-DIGEST = Text("a SHA-256 digest of 64 lower-case hexadecimal digits", r"[0-9a-f]{64}")
-SECRET = Text("a key of at least 32 printable characters without spaces", r"[!-~]{32,512}", secret=True)
-DEVICE = Text(
-    "a device node such as /dev/kfd, or a class of /proc/devices such as char-nvidia*",
-    r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+-]*|char-[A-Za-z0-9_*?-]+",
-)
-RULE = Text("the id of a lint rule", r"[a-z0-9-]+")
-DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 NETWORK = Record(
     "a network",
@@ -87,7 +83,8 @@ ENGINE = Record(
         "master_port": Field(PORT, "Port of the torch.distributed rendezvous.", 29501),
         "data_parallel_port": Field(PORT, "Port of the data parallel handshake.", 29550),
         "ephemeral_ports": Field(PORTS, "Range the kernel takes ports from; opened between peers only.", "40000-44999"),
-        "ranks_per_node": Field(Integer(1, 64), "Accelerators an engine uses on each node.", 1),
+        **PLACEMENT,
+        "ray": Field(RAY, "Ports of the Ray cluster, with executor ray.", {}),
         "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through.", {}),
         "environment": Field(MapOf(VARIABLE, Scalar()), "Further environment variables, passed through.", {}),
         "max_queued_requests": Field(Integer(1, 10**6), "Requests that may wait in the engine.", 256),
@@ -198,9 +195,10 @@ CLUSTER = Record(
         "name": Field(NAME, "Name of the cluster.", required=True),
         "release": Field(Text("a release such as 0.32.0", r"[0-9][0-9A-Za-z.+]*"), "Release of vLLM.", required=True),
         "topology": Field(
-            Choice(("replicas", "data_parallel", "tensor_parallel")),
-            "replicas: independent servers; data_parallel: one server over all nodes, a rank on each; "
-            "tensor_parallel: one engine whose layers are split over all nodes.",
+            TOPOLOGY,
+            "How the nodes of an engine share its work. replicas: each node serves alone; tensor_parallel: every layer is "
+            "split over the nodes; pipeline_parallel: each node has some of the layers; data_parallel: each node has the "
+            "whole model.",
             required=True,
         ),
         "model": Field(MODEL, "The model to serve.", required=True),
@@ -218,6 +216,7 @@ CLUSTER = Record(
         ),
         "install": Field(INSTALL, "How vLLM gets on the nodes.", {}),
         "engine": Field(ENGINE, "The vLLM process.", {}),
+        **BETWEEN,
         "media": Field(MEDIA, "Media by URL.", {}),
         "gateway": Field(GATEWAY, "The only door for clients.", required=True),
         "tenants": Field(ListOf(TENANT, 1), "Who may use the service.", required=True),
@@ -250,6 +249,7 @@ NODE = Record(
             "Interfaces by network; found by the addresses when left out.",
             {},
         ),
+        "stage": STAGE,
         "rank": Field(Integer(0, 100_000), "Rank of this node in its engine; by name when left out."),
     },
 )

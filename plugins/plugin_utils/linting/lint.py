@@ -32,13 +32,15 @@ _SETTLED_BY_PLAN = frozenset({"api-key", "arg-media-items", "env-interface", "tl
 ConfigReader = Callable[[Text], Sequence[Text] | None]
 
 
-def lint(argv: Sequence[str], environment: Mapping[str, str], where: str = "process") -> list[Problem]:
+def lint(
+    argv: Sequence[str], environment: Mapping[str, str], where: str = "process", release: str | None = None
+) -> list[Problem]:
     """Return the problems of a planned process, started as ``vllm`` with ``argv`` (from ``serve`` on).
 
-    Values of secrets are never part of a problem. ``where`` starts every path.
+    Values of secrets are never part of a problem. ``where`` starts every path; ``release`` is as for ``judge``.
     """
     process = process_of(argv, environment, where)
-    return [finding.as_problem() for finding in judge(process) if finding.rule not in _SETTLED_BY_PLAN]
+    return [finding.as_problem() for finding in judge(process, release=release) if finding.rule not in _SETTLED_BY_PLAN]
 
 
 def process_of(argv: Sequence[str], environment: Mapping[str, str], where: str) -> Process:

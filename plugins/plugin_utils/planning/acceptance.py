@@ -18,18 +18,16 @@ def not_in_release(plan: Mapping[str, Any]) -> list[Problem]:
     options, variables = catalogue.known_flags(release), catalogue.known_variables(release)
     problems: dict[str, Problem] = {}
     for host, part in sorted(plan["hosts"].items()):
-        if part["engine"] is None:
-            continue
-        where = f"hosts.{host}.engine"
-        for word in part["engine"]["argv"]:
-            name = catalogue.flag_name(word, release) if word.startswith("--") else None
-            if name is not None and name.split(".")[0] not in options:
-                problems.setdefault(word, _missing(f"{where}.argv.{word}", "an option", word, release, options))
-        for name in part["engine"]["environment"]:
-            if name.startswith("VLLM_") and name not in variables:
-                problems.setdefault(
-                    name, _missing(f"{where}.environment.{name}", "a variable", name, release, variables)
-                )
+        for engine in part["engines"]:
+            where = f"hosts.{host}.{engine['name']}"
+            for word in engine["argv"]:
+                name = catalogue.flag_name(word, release) if word.startswith("--") else None
+                if name is not None and name.split(".")[0] not in options:
+                    problems.setdefault(word, _missing(f"{where}.argv.{word}", "an option", word, release, options))
+            for name in engine["environment"]:
+                if name.startswith("VLLM_") and name not in variables:
+                    problem = _missing(f"{where}.environment.{name}", "a variable", name, release, variables)
+                    problems.setdefault(name, problem)
     return sorted(problems.values())
 
 

@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..declaration.model import Declaration, Host
-from .topology import EngineGroup, Seat, fixed_ports
+from ..declaration.topology_schema import STAGES
+from .parallel import fixed_ports
+from .ray import ray_ports, uses_ray
+from .topology import EngineGroup, Seat
+from .transfer import OTHER_STAGE, transfer_ports
 
 EVERYONE = {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}
 
@@ -26,7 +30,7 @@ def _fabric(hosts: Iterable[Host]) -> dict[str, list[str]]:
 
 def source_sets(declaration: Declaration, groups: Iterable[EngineGroup]) -> dict[str, dict[str, list[str]]]:
     """Return the named sources: ``{set: {"ipv4": [...], "ipv6": [...]}}``, addresses or blocks, sorted."""
-    admin = declaration.values["admin"]
+    admin, events = declaration.values["admin"], declaration.values["events"]
     sets = {
         "everyone": EVERYONE,
         "gateways": _fabric(declaration.with_role("gateway")),
@@ -34,53 +38,79 @@ def source_sets(declaration: Declaration, groups: Iterable[EngineGroup]) -> dict
     }
     for service in admin["services"]:
         sets[f"service-{service['name']}"] = _by_family(ipaddress.ip_network(text) for text in service["from"])
+    if events is not None:
+        sets["event-subscribers"] = _by_family(ipaddress.ip_network(text) for text in events["subscribers"])
     for group in groups:
         if group.peers is not None:
             sets[group.peers] = _fabric(group.members)
+    for stage in STAGES:
+        members = [host for host in declaration.with_role("engine") if host.stage == stage]
+        if members:
+            sets[stage] = _fabric(members)
     return dict(sorted(sets.items()))
 
 
-def engine_listeners(declaration: Declaration, seat: Seat) -> list[dict[str, Any]]:
-    """Return the listeners of an engine host that its topology opens."""
+def engine_listeners(
+    declaration: Declaration, host: Host, groups: Iterable[EngineGroup], seats: Iterable[Seat]
+) -> list[dict[str, Any]]:
+    """Return the listeners of an engine host: those of its processes, and the ports the kernel chooses for them."""
     engine = declaration.values["engine"]
-    result = []
-    if seat.head:
-        result.append(
-            _listener(
-                seat.host,
-                "api",
-                "fabric",
-                engine["port"],
-                ["gateways"],
-                "NET-02",
-                "vLLM's HTTP server, for the gateways only",
-            )
+    found: list[dict[str, Any]] = []
+    peers: set[str] = set()
+    for group in groups:
+        if group.peers is not None:
+            peers.add(group.peers)
+        if group.stage is not None:
+            peers.add(OTHER_STAGE[group.stage])
+        if uses_ray(declaration):
+            found += [_internal(host, port) for port in ray_ports(declaration, group, host)]
+    for seat in seats:
+        found += [_internal(host, port, seat.local) for port in _seat_ports(declaration, seat)]
+    if peers:
+        ephemeral = {
+            "name": "fabric-ephemeral",
+            "ports": engine["ephemeral_ports"],
+            "bind": "*",
+            "sources": sorted(peers),
+            "control": "NET-03",
+            "why": "gloo, NCCL, message queues, stores and transfers of this engine's members",
+        }
+        found.append(_internal(host, ephemeral))
+    return found
+
+
+def _seat_ports(declaration: Declaration, seat: Seat) -> list[dict[str, Any]]:
+    found = transfer_ports(declaration, seat)
+    if seat.api:
+        found.append(
+            {
+                "name": "api",
+                "ports": str(declaration.values["engine"]["port"] + seat.local),
+                "bind": str(seat.host.legs["fabric"].primary),
+                "sources": ["gateways"],
+                "control": "NET-02",
+                "why": "vLLM's HTTP server, for the gateways only",
+            }
         )
-    if seat.group.peers is not None:
-        for name, port in fixed_ports(declaration, seat).items():
-            result.append(
-                _listener(
-                    seat.host,
-                    name,
-                    "fabric",
-                    port,
-                    [seat.group.peers],
-                    "NET-03",
-                    "unauthenticated inter-node traffic, for the members of this engine only",
-                )
-            )
-        result.append(
-            _listener(
-                seat.host,
-                "fabric-ephemeral",
-                "fabric",
-                engine["ephemeral_ports"],
-                [seat.group.peers],
-                "NET-03",
-                "gloo, NCCL, message queues and stores of this engine's members",
-            )
+    for name, (port, bind) in fixed_ports(declaration, seat).items():
+        found.append(
+            {
+                "name": name,
+                "ports": str(port),
+                "bind": bind,
+                "sources": [seat.group.peers],
+                "control": "NET-03",
+                "why": "unauthenticated inter-node traffic, for the members of this engine only",
+            }
         )
-    return result
+    return found
+
+
+def _internal(host: Host, port: dict[str, Any], local: int = 0) -> dict[str, Any]:
+    name = port["name"] if local == 0 else f"{port['name']}-{local}"
+    return _listener(
+        host, name, "fabric", port["ports"], port["sources"], port["control"], port["why"], bind=port["bind"]
+    )
 
 
 def gateway_listeners(declaration: Declaration, host: Host) -> list[dict[str, Any]]:
@@ -120,6 +150,7 @@ def _listener(
     control: str,
     why: str,
     protocol: str = "tcp",
+    bind: str = "*",
 ) -> dict[str, Any]:
     leg = host.legs[network] if network is not None else None
     return {
@@ -127,6 +158,7 @@ def _listener(
         "network": network,
         "interface": leg.interface if leg is not None else None,
         "protocol": protocol,
+        "bind": bind,
         "ports": str(ports),
         "from": sources,
         "control": control,

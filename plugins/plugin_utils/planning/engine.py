@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the vLLM process of one host is given: arguments, environment, secrets by name."""
+"""What a vLLM process is given: arguments, environment, secrets by name."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import json
 from typing import Any
 
 from ..declaration.model import Declaration
-from .topology import Seat, arguments, data_parallel_ranks
+from .parallel import arguments
+from .ray import ray_environment, uses_ray
+from .topology import Seat, ranks_behind
+from .transfer import transfer_arguments, transfer_environment
 
-UNIT = "hardened-vllm-engine.service"
+USER = "vllm"
 INSTALL_ROOT = "/opt/hardened-vllm/engine"
 MEDIA_DISABLED = "media-disabled.invalid"
 
@@ -32,33 +35,9 @@ SAFE_OPTIONS: dict[str, Any] = {
 }
 
 
-def engine_part(declaration: Declaration, seat: Seat, interface: str | None) -> dict[str, Any]:
-    """Return the plan of the engine on ``seat``; ``interface`` is the one of its fabric leg, None until probed."""
+def install_part(declaration: Declaration) -> dict[str, Any]:
+    """Return how a host gets its vLLM: ``method``, ``version``, ``python`` and what the method needs."""
     values = declaration.values
-    engine = values["engine"]
-    address = str(seat.host.legs["fabric"].primary)
-    return {
-        "unit": UNIT,
-        "user": "vllm",
-        "group": "vllm",
-        "install": _install(values),
-        "argv": _argv(declaration, seat, address),
-        "environment": _environment(engine, address, interface),
-        "secret_arguments": {"api-key": "upstream"} if seat.head else {},
-        "devices": list(engine["devices"]),
-        "read_paths": [values["model"]["path"]],
-        "memory_max": engine["memory_max"],
-        "api": {"address": address, "port": engine["port"]} if seat.head else None,
-        "model": values["model"]["name"],
-        "group_name": seat.group.name,
-        "members": [host.name for host in seat.group.members],
-        "rank": seat.rank,
-        "data_parallel_ranks": data_parallel_ranks(declaration, seat),
-        "ready": {"timeout_seconds": engine["ready_timeout_seconds"]},
-    }
-
-
-def _install(values: Any) -> dict[str, Any]:
     install = values["install"]
     if install["method"] == "existing":
         return {"method": "existing", "version": values["release"], "python": install["python"]}
@@ -76,13 +55,43 @@ def _install(values: Any) -> dict[str, Any]:
     }
 
 
+def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
+    """Return the plan of one vLLM process."""
+    values = declaration.values
+    engine = values["engine"]
+    leg = seat.host.legs["fabric"]
+    members = seat.group.members[:1] if uses_ray(declaration) else seat.group.members
+    return {
+        "name": seat.name,
+        "unit": f"hardened-vllm-{seat.name}.service",
+        "directory": USER if seat.local == 0 else f"{USER}-{seat.name}",
+        "user": USER,
+        "group": USER,
+        "argv": _argv(declaration, seat, str(leg.primary)),
+        "environment": _environment(declaration, seat),
+        "secret_arguments": {"api-key": "upstream"} if seat.api else {},
+        "devices": list(engine["devices"]),
+        "read_paths": [values["model"]["path"], *([values["cache"]["config"]] if values["cache"] is not None else [])],
+        "memory_max": engine["memory_max"],
+        "api": {"address": str(leg.primary), "port": engine["port"] + seat.local} if seat.api else None,
+        "model": values["model"]["name"],
+        "group_name": seat.group.name,
+        "stage": seat.group.stage,
+        "members": [host.name for host in members],
+        "rank": seat.node,
+        "data_parallel_ranks": ranks_behind(declaration, seat),
+        "ready": {"timeout_seconds": engine["ready_timeout_seconds"]},
+    }
+
+
 def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
     values = declaration.values
     engine, model = values["engine"], values["model"]
     words = ["serve", model["path"], "--served-model-name", model["name"]]
     words += arguments(declaration, seat)
-    if seat.head:
-        words += ["--host", address, "--port", str(engine["port"])]
+    if seat.api:
+        words += ["--host", address, "--port", str(engine["port"] + seat.local)]
+    words += transfer_arguments(declaration, seat)
     words += ["--allowed-media-domains", *(sorted(values["media"]["allowed_domains"]) or [MEDIA_DISABLED])]
     modalities = {name: engine["media_items"] for name in ("image", "audio", "video") if name in model["modalities"]}
     if modalities:
@@ -104,11 +113,15 @@ def _option(name: str, value: Any) -> list[str]:
     return [f"--{name}", str(value)]
 
 
-def _environment(engine: Any, address: str, interface: str | None) -> dict[str, str]:
-    pins = {"VLLM_HOST_IP": address, "VLLM_MAX_N_SEQUENCES": str(engine["max_sequences"])}
-    if interface is not None:
+def _environment(declaration: Declaration, seat: Seat) -> dict[str, str]:
+    engine, leg = declaration.values["engine"], seat.host.legs["fabric"]
+    pins = {"VLLM_HOST_IP": str(leg.primary), "VLLM_MAX_N_SEQUENCES": str(engine["max_sequences"])}
+    if leg.interface is not None:
         # NCCL reads a prefix unless it is told "exactly"; gloo takes the name as it is.
-        pins |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}
+        pins |= {"GLOO_SOCKET_IFNAME": leg.interface, "NCCL_SOCKET_IFNAME": f"={leg.interface}"}
+    pins |= transfer_environment(declaration, seat)
+    if uses_ray(declaration):
+        pins |= ray_environment(declaration, seat.group)
     extra = {name: _text(value) for name, value in engine["environment"].items()}
     return dict(sorted({**SAFE_ENVIRONMENT, **extra, **pins}.items()))
 

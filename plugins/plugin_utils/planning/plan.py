@@ -12,42 +12,52 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import catalogue
-from ..declaration.model import Declaration, Host
+from ..declaration.model import Declaration, Host, PortRange
 from ..declaration.tenants import key_digest
 from . import access
-from .engine import engine_part
-from .topology import Seat, seats
+from .engine import engine_part, install_part
+from .ray import KEY_NAME, ray_part, uses_ray
+from .topology import EngineGroup, Seat, groups, seats
 
 FORMAT = 1
 
 
 def build(declaration: Declaration) -> dict[str, Any]:
     """Return the plan of a cluster as JSON types; docs/plan.md describes its keys."""
-    taken = seats(declaration)
-    by_host = {seat.host.name: seat for seat in taken}
+    engines, taken = groups(declaration), seats(declaration)
+    on_host: dict[str, tuple[list[EngineGroup], list[Seat]]] = {}
+    for group in engines:
+        for host in group.members:
+            on_host.setdefault(host.name, ([], []))[0].append(group)
+    for seat in taken:
+        on_host[seat.host.name][1].append(seat)
     managed = [host for host in declaration.hosts if {"engine", "gateway"} & set(host.roles)]
-    hosts = {host.name: _host_plan(declaration, host, by_host.get(host.name), taken) for host in managed}
+    hosts = {host.name: _host_plan(declaration, host, *on_host.get(host.name, ([], [])), taken) for host in managed}
     return {
         "format": FORMAT,
         "cluster": declaration.name,
         "release": declaration.values["release"],
         "topology": declaration.values["topology"],
-        "sets": access.source_sets(declaration, {seat.group.name: seat.group for seat in taken}.values()),
+        "sets": access.source_sets(declaration, engines),
         "secrets": _secrets(declaration),
         "matrix": _matrix(hosts),
+        "start_order": start_order(declaration, engines, taken),
         "hosts": hosts,
     }
 
 
-def _host_plan(declaration: Declaration, host: Host, seat: Seat | None, taken: list[Seat]) -> dict[str, Any]:
+def _host_plan(
+    declaration: Declaration, host: Host, engines: list[EngineGroup], own: list[Seat], taken: list[Seat]
+) -> dict[str, Any]:
     listeners = access.admin_listeners(declaration, host)
-    engine = gateway = None
+    gateway = ray = None
     sysctl: dict[str, str] = {}
-    if seat is not None:
-        engine = engine_part(declaration, seat, host.legs["fabric"].interface)
-        own = access.engine_listeners(declaration, seat)
-        sysctl = _sysctl(declaration, own)
-        listeners += own
+    if engines:
+        internal = access.engine_listeners(declaration, host, engines, own)
+        sysctl = _sysctl(declaration, internal)
+        listeners += internal
+        if uses_ray(declaration):
+            ray = ray_part(declaration, engines[0], host)
     if "gateway" in host.roles:
         gateway = _gateway_part(declaration, host, taken)
         listeners += access.gateway_listeners(declaration, host)
@@ -61,7 +71,9 @@ def _host_plan(declaration: Declaration, host: Host, seat: Seat | None, taken: l
         "interfaces": {name: leg.interface for name, leg in sorted(host.legs.items())},
         "listeners": sorted(listeners, key=lambda listener: str(listener["name"])),
         "sysctl": sysctl,
-        "engine": engine,
+        "install": install_part(declaration) if engines else None,
+        "engines": [engine_part(declaration, seat) for seat in own],
+        "ray": ray,
         "gateway": gateway,
     }
 
@@ -71,12 +83,33 @@ def _text(value: Any) -> str | None:
 
 
 def _sysctl(declaration: Declaration, listeners: list[dict[str, Any]]) -> dict[str, str]:
-    low, _dash, high = str(declaration.values["engine"]["ephemeral_ports"]).partition("-")
-    fixed = sorted(int(listener["ports"]) for listener in listeners if listener["name"] != "fabric-ephemeral")
+    engine = declaration.values["engine"]
+    low, _dash, high = str(engine["ephemeral_ports"]).partition("-")
+    fixed = [PortRange.parse(listener["ports"]) for listener in listeners if listener["name"] != "fabric-ephemeral"]
+    if uses_ray(declaration):
+        fixed.append(PortRange.parse(str(engine["ray"]["client_port"])))
     settings = {"net.ipv4.ip_local_port_range": f"{int(low)} {int(high)}"}
     if fixed:
-        settings["net.ipv4.ip_local_reserved_ports"] = ",".join(str(port) for port in fixed)
+        settings["net.ipv4.ip_local_reserved_ports"] = ",".join(str(ports) for ports in sorted(fixed))
     return settings
+
+
+def start_order(declaration: Declaration, engines: list[EngineGroup], taken: list[Seat]) -> list[dict[str, Any]]:
+    """Return the steps in which an engine's processes start: ``{engine, step, processes: [{host, name}]}``.
+
+    vLLM's own processes wait for each other and start together; a Ray cluster has to stand before vLLM looks for it.
+    """
+    together: dict[str, list[dict[str, str]]] = {}
+    for seat in taken:
+        together.setdefault(seat.group.name, []).append({"host": seat.host.name, "name": seat.name})
+    steps: list[dict[str, Any]] = []
+    for group in engines:
+        waves = [together[group.name]]
+        if uses_ray(declaration):
+            nodes = [{"host": host.name, "name": "ray"} for host in group.members]
+            waves = [wave for wave in (nodes[:1], nodes[1:], together[group.name]) if wave]
+        steps += [{"engine": group.name, "step": step, "processes": wave} for step, wave in enumerate(waves, 1)]
+    return steps
 
 
 def _gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dict[str, Any]:
@@ -96,20 +129,28 @@ def _gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> di
         ],
         "server_name": gateway["server_name"],
         "tls": dict(gateway["tls"]),
-        "upstreams": [
-            {
-                "name": seat.host.name,
-                "address": str(seat.host.legs["fabric"].primary),
-                "port": declaration.values["engine"]["port"],
-            }
-            for seat in taken
-            if seat.head
-        ],
+        "upstreams": _upstreams(declaration, taken),
         "upstream_secret": "upstream",
         "routes": list(routes.values()),
         "tenants": [_tenant(tenant) for tenant in sorted(declaration.values["tenants"], key=lambda item: item["name"])],
         "limits": {name: limits[name] for name in ("connect_timeout_seconds", "header_bytes", "read_timeout_seconds")},
     }
+
+
+def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, Any]]:
+    transfer, port = declaration.values["transfer"], declaration.values["engine"]["port"]
+    if transfer is not None:
+        # A request has to see a prefill and a decode engine: the operator's router on this gateway sends it there.
+        return [{"name": "router", "address": "127.0.0.1", "port": transfer["router_port"]}]
+    return [
+        {
+            "name": seat.host.name if seat.local == 0 else f"{seat.host.name}-{seat.local}",
+            "address": str(seat.host.legs["fabric"].primary),
+            "port": port + seat.local,
+        }
+        for seat in taken
+        if seat.api
+    ]
 
 
 def _tenant(tenant: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,6 +174,8 @@ def key_name(tenant: str, key: str) -> str:
 def _secrets(declaration: Declaration) -> list[dict[str, str]]:
     directory = str(declaration.values["secrets_directory"]).rstrip("/")
     result = [{"name": "upstream", "file": f"{directory}/upstream.key"}]
+    if uses_ray(declaration):
+        result.append({"name": KEY_NAME, "file": f"{directory}/{KEY_NAME}.key"})
     for tenant in declaration.values["tenants"]:
         for key in tenant["keys"]:
             if key_digest(key) is None:

@@ -1,121 +1,113 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which hosts form one engine, in which order, and what each of them tells ``vllm serve`` about it."""
+"""Which hosts form one engine, in which order, and which vLLM processes each host runs for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..declaration.model import Declaration, Host
+from ..declaration.topology_schema import STAGES
 
 
 @dataclass(frozen=True)
 class EngineGroup:
-    """One vLLM server: its members in the order of their ranks; member 0 serves the API."""
+    """One engine: its members in the order of their ranks. ``stage`` is None unless prefill and decode are apart."""
 
     name: str
     members: tuple[Host, ...]
+    stage: str | None = None
 
     @property
     def peers(self) -> str | None:
         """Name of the set of addresses its members share, None when there is nobody to talk to."""
         return f"peers-{self.name}" if len(self.members) > 1 else None
 
+    @property
+    def head_address(self) -> str:
+        return str(self.members[0].legs["fabric"].primary)
+
 
 @dataclass(frozen=True)
 class Seat:
-    """One host's place in its engine."""
+    """One vLLM process. ``node`` is the host's place in its engine.
+
+    ``local`` counts the host's processes and shifts their ports; ``first_rank`` and ``ranks`` are the data parallel
+    ranks the process runs; ``api`` tells whether it serves HTTP.
+    """
 
     group: EngineGroup
     host: Host
-    rank: int
+    node: int
+    local: int
+    first_rank: int
+    ranks: int
+    api: bool
 
     @property
     def head(self) -> bool:
-        return self.rank == 0
+        """Whether the other processes of the engine look for this one."""
+        return self.node == 0 and self.first_rank == 0
 
     @property
-    def head_address(self) -> str:
-        return str(self.group.members[0].legs["fabric"].primary)
+    def name(self) -> str:
+        """Name of the process on its host."""
+        return "engine" if self.local == 0 else f"engine-{self.local}"
+
+
+def groups(declaration: Declaration) -> list[EngineGroup]:
+    """Return the engines, those of prefill before those of decode."""
+    found: list[EngineGroup] = []
+    for stage in (None, *STAGES):
+        hosts = tuple(host for host in declaration.with_role("engine") if host.stage == stage)
+        prefix = "" if stage is None else f"{stage}-"
+        if declaration.values["topology"] == "replicas":
+            found += _replicas(declaration, hosts, stage, prefix)
+            continue
+        size = int(declaration.values["engine"]["nodes_per_engine"] or len(hosts) or 1)
+        for number, start in enumerate(range(0, len(hosts), size)):
+            found.append(EngineGroup(f"{prefix}{number}", hosts[start : start + size], stage))
+    return found
+
+
+def _replicas(declaration: Declaration, hosts: tuple[Host, ...], stage: str | None, prefix: str) -> list[EngineGroup]:
+    count = int(declaration.values["engine"]["engines_per_node"])
+    suffixes = [""] if count == 1 else [f"-{number}" for number in range(count)]
+    return [EngineGroup(f"{prefix}{host.name}{suffix}", (host,), stage) for host in hosts for suffix in suffixes]
 
 
 def seats(declaration: Declaration) -> list[Seat]:
-    """Return the seat of every engine host."""
-    engines = declaration.with_role("engine")
-    if declaration.values["topology"] == "replicas":
-        groups = [EngineGroup(host.name, (host,)) for host in engines]
-    else:
-        groups = [EngineGroup("0", engines)]
-    return [Seat(group, host, rank) for group in groups for rank, host in enumerate(group.members)]
+    """Return every vLLM process, by engine and rank."""
+    engine, topology = declaration.values["engine"], declaration.values["topology"]
+    ranks = int(engine["ranks_per_node"]) if topology == "data_parallel" else 1
+    balancing = engine["load_balancing"] if topology == "data_parallel" else "internal"
+    found: list[Seat] = []
+    seen: dict[str, int] = {}
+    for group in groups(declaration):
+        # Ray starts the workers of other nodes itself.
+        members = group.members[:1] if engine["executor"] == "ray" else group.members
+        for node, host in enumerate(members):
+            local = seen.get(host.name, 0)
+            if balancing == "external":
+                made = [Seat(group, host, node, local + rank, node * ranks + rank, 1, True) for rank in range(ranks)]
+            else:
+                mine = ranks * len(group.members) if engine["executor"] == "ray" else ranks
+                made = [Seat(group, host, node, local, node * ranks, mine, node == 0 or balancing == "hybrid")]
+            seen[host.name] = local + len(made)
+            found += made
+    return found
 
 
-def arguments(declaration: Declaration, seat: Seat) -> list[str]:
-    """Return the options that place ``seat`` in its engine."""
-    return _ARGUMENTS[declaration.values["topology"]](declaration, seat)
-
-
-def fixed_ports(declaration: Declaration, seat: Seat) -> dict[str, int]:
-    """Return the fixed ports peers reach on ``seat``, by listener name."""
-    engine = declaration.values["engine"]
-    if seat.group.peers is None or not seat.head:
-        return {}
-    if declaration.values["topology"] == "tensor_parallel":
-        return {"rendezvous": engine["master_port"]}
-    return {"data-parallel-handshake": engine["data_parallel_port"]}
-
-
-def data_parallel_ranks(declaration: Declaration, seat: Seat) -> int:
-    """Return how many data parallel ranks the server of ``seat`` has."""
+def data_parallel_ranks(declaration: Declaration, group: EngineGroup) -> int:
+    """Return how many data parallel ranks an engine has."""
     if declaration.values["topology"] == "data_parallel":
-        return len(seat.group.members) * int(declaration.values["engine"]["ranks_per_node"])
+        return len(group.members) * int(declaration.values["engine"]["ranks_per_node"])
     return 1
 
 
-def _replicas(declaration: Declaration, _seat: Seat) -> list[str]:
-    return ["--tensor-parallel-size", str(declaration.values["engine"]["ranks_per_node"])]
-
-
-def _data_parallel(declaration: Declaration, seat: Seat) -> list[str]:
-    engine = declaration.values["engine"]
-    local = int(engine["ranks_per_node"])
-    words = [
-        "--data-parallel-size",
-        str(data_parallel_ranks(declaration, seat)),
-        "--data-parallel-size-local",
-        str(local),
-        "--data-parallel-address",
-        seat.head_address,
-        "--data-parallel-rpc-port",
-        str(engine["data_parallel_port"]),
-    ]
-    if seat.head:
-        return words
-    return [*words, "--headless", "--data-parallel-start-rank", str(seat.rank * local)]
-
-
-def _tensor_parallel(declaration: Declaration, seat: Seat) -> list[str]:
-    engine = declaration.values["engine"]
-    nodes = len(seat.group.members)
-    words = ["--tensor-parallel-size", str(nodes * int(engine["ranks_per_node"]))]
-    if nodes == 1:
-        return words
-    words += [
-        "--nnodes",
-        str(nodes),
-        "--node-rank",
-        str(seat.rank),
-        "--master-addr",
-        seat.head_address,
-        "--master-port",
-        str(engine["master_port"]),
-    ]
-    return words if seat.head else [*words, "--headless"]
-
-
-_ARGUMENTS: dict[str, Callable[[Declaration, Seat], list[str]]] = {
-    "replicas": _replicas,
-    "data_parallel": _data_parallel,
-    "tensor_parallel": _tensor_parallel,
-}
+def ranks_behind(declaration: Declaration, seat: Seat) -> int:
+    """Return how many data parallel ranks answer requests to the API of ``seat``."""
+    if declaration.values["engine"]["load_balancing"] == "internal":
+        return data_parallel_ranks(declaration, seat.group)
+    return seat.ranks

@@ -21,9 +21,10 @@ def explain(plan: Mapping[str, Any]) -> list[str]:
 
 def _work(host: Mapping[str, Any]) -> str:
     parts = []
-    if host["engine"] is not None:
-        engine = host["engine"]
-        place = f"rank {engine['rank']} of engine {engine['group_name']} ({len(engine['members'])} node(s))"
+    if host["ray"] is not None:
+        parts.append(f"Ray {'head' if host['ray']['head'] else 'worker'} of engine {host['ray']['group_name']}")
+    for engine in host["engines"]:
+        place = f"{engine['name']}: node {engine['rank']} of {engine['group_name']} ({len(engine['members'])} node(s))"
         parts.append(f"{place}, serves {engine['model']}" if engine["api"] else f"{place}, no HTTP")
     if host["gateway"] is not None:
         tenants = ", ".join(tenant["name"] for tenant in host["gateway"]["tenants"])

@@ -1,24 +1,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Properties of plans: who may reach what, nothing secret, the same for any order."""
+"""What the plans of single topologies hold."""
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import InvalidDeclarationError, plan
-from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.lint import lint
-from ansible_collections.hardened.vllm.plugins.plugin_utils.report.explain import explain
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from support.topologies import declaration
 
 from .conftest import CLUSTER, TODAY, engine
-
-TOPOLOGIES = ("replicas", "data_parallel", "tensor_parallel")
 
 
 def build(topology: str, numbers: list[int], **more: Any) -> dict[str, Any]:
@@ -28,77 +22,15 @@ def build(topology: str, numbers: list[int], **more: Any) -> dict[str, Any]:
     return plan({**CLUSTER, "topology": topology, **more}, hosts, TODAY)
 
 
-members = st.lists(st.integers(1, 150), min_size=1, max_size=12, unique=True)
-topologies = st.sampled_from(TOPOLOGIES)
-
-
-@given(topologies, members)
-@settings(deadline=None, max_examples=60)
-def test_internal_sockets_are_open_to_peers_only(topology: str, numbers: list[int]) -> None:
-    made = build(topology, numbers)
-    own = {f"10.20.1.{number}" for number in numbers}
-    for host in made["hosts"].values():
-        for listener in host["listeners"]:
-            sources = {address for name in listener["from"] for address in made["sets"][name]["ipv4"]}
-            if listener["name"] in ("fabric-ephemeral", "rendezvous", "data-parallel-handshake"):
-                assert listener["network"] == "fabric"
-                assert sources <= own
-                assert topology != "replicas"
-            if listener["name"] == "api":
-                assert sources == {"10.20.1.200"}
-
-
-@given(topologies, members)
-@settings(deadline=None, max_examples=60)
-def test_one_matrix_row_for_each_listener(topology: str, numbers: list[int]) -> None:
-    made = build(topology, numbers)
-    listeners = sorted((name, item["name"]) for name, host in made["hosts"].items() for item in host["listeners"])
-    assert sorted((row["to"], row["listener"]) for row in made["matrix"]) == listeners
-    for host in made["hosts"].values():
-        taken = [(item["network"], item["protocol"], item["ports"]) for item in host["listeners"]]
-        assert len(taken) == len(set(taken))
-
-
-@given(topologies, members, st.randoms())
-@settings(deadline=None, max_examples=60)
-def test_the_order_of_hosts_does_not_matter(topology: str, numbers: list[int], random: Any) -> None:
-    shuffled = list(numbers)
-    random.shuffle(shuffled)
-    assert json.dumps(build(topology, numbers)) == json.dumps(build(topology, shuffled))
-
-
-@given(members, st.integers(151, 199))
-@settings(deadline=None, max_examples=30)
-def test_a_new_replica_changes_nothing_for_the_others(numbers: list[int], new: int) -> None:
-    before, after = build("replicas", numbers), build("replicas", [*numbers, new])
-    for number in numbers:
-        assert before["hosts"][f"engine{number}"] == after["hosts"][f"engine{number}"]
-
-
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_what_the_plan_starts_passes_our_own_lint(topology: str) -> None:
-    for host in build(topology, [11, 12])["hosts"].values():
-        if host["engine"] is not None:
-            assert lint(host["engine"]["argv"], host["engine"]["environment"]) == []
-
-
-def test_no_secret_is_in_a_plan() -> None:
-    secret = "s3cret-value-that-must-not-appear-anywhere"
-    made = build("data_parallel", [11, 12], tenants=[{"name": "acme", "keys": [{"id": "k1", "value": secret}]}])
-    assert secret not in json.dumps(made)
-    (key,) = made["hosts"]["gateway1"]["gateway"]["tenants"][0]["keys"]
-    assert len(key["sha256"]) == 64
-
-
 def test_data_parallel_places_every_rank() -> None:
     made = build("data_parallel", [12, 11], engine={"ranks_per_node": 4})
-    head, other = (made["hosts"][name]["engine"] for name in ("engine11", "engine12"))
+    head, other = (made["hosts"][name]["engines"][0] for name in ("engine11", "engine12"))
     assert head["api"] == {"address": "10.20.1.11", "port": 8000}
     assert other["api"] is None
     assert other["secret_arguments"] == {}
     words = " ".join(other["argv"])
-    assert "--data-parallel-size 8 --data-parallel-size-local 4 --data-parallel-address 10.20.1.11" in words
-    assert "--headless --data-parallel-start-rank 4" in words
+    assert "--data-parallel-size 8 --data-parallel-size-local 4 --headless --data-parallel-start-rank 4 " in words
+    assert "--data-parallel-address 10.20.1.11 --data-parallel-rpc-port 29550" in words
     assert head["environment"]["VLLM_HOST_IP"] == "10.20.1.11"
     assert head["environment"]["GLOO_SOCKET_IFNAME"] == "eth1"
     assert head["environment"]["NCCL_SOCKET_IFNAME"] == "=eth1"
@@ -106,7 +38,7 @@ def test_data_parallel_places_every_rank() -> None:
 
 def test_tensor_parallel_spans_the_nodes() -> None:
     made = build("tensor_parallel", [11, 12], engine={"ranks_per_node": 4})
-    words = " ".join(made["hosts"]["engine12"]["engine"]["argv"])
+    words = " ".join(made["hosts"]["engine12"]["engines"][0]["argv"])
     assert "--tensor-parallel-size 8 --nnodes 2 --node-rank 1 --master-addr 10.20.1.11 --master-port 29501" in words
     assert [item["name"] for item in made["hosts"]["engine11"]["listeners"]] == [
         "api",
@@ -123,10 +55,10 @@ def test_replicas_do_not_talk_to_each_other() -> None:
 
 
 def test_media_domains_are_never_empty() -> None:
-    argv = build("replicas", [11])["hosts"]["engine11"]["engine"]["argv"]
+    argv = build("replicas", [11])["hosts"]["engine11"]["engines"][0]["argv"]
     assert argv[argv.index("--allowed-media-domains") + 1] == "media-disabled.invalid"
     chosen = build("replicas", [11], media={"allowed_domains": ["b.example.org", "a.example.org"]})
-    argv = chosen["hosts"]["engine11"]["engine"]["argv"]
+    argv = chosen["hosts"]["engine11"]["engines"][0]["argv"]
     start = argv.index("--allowed-media-domains")
     assert argv[start + 1 : start + 3] == ["a.example.org", "b.example.org"]
 
@@ -145,13 +77,13 @@ def test_declared_rank_decides_who_is_head() -> None:
     gateway = {"fabric": ["10.20.1.200"], "management": ["10.20.2.200"], "edge": ["192.0.2.200"]}
     hosts["gateway1"] = {"roles": ["gateway"], "node": {"addresses": gateway}}
     made = plan(CLUSTER, hosts, TODAY)
-    assert made["hosts"]["engine2"]["engine"]["api"] is not None
-    assert made["hosts"]["engine1"]["engine"]["api"] is None
+    assert made["hosts"]["engine2"]["engines"][0]["api"] is not None
+    assert made["hosts"]["engine1"]["engines"][0]["api"] is None
 
 
 def test_natural_order_of_names() -> None:
     made = build("data_parallel", [2, 10])
-    assert made["hosts"]["engine2"]["engine"]["rank"] == 0
+    assert made["hosts"]["engine2"]["engines"][0]["rank"] == 0
 
 
 def test_an_invalid_declaration_has_no_plan() -> None:
@@ -159,9 +91,115 @@ def test_an_invalid_declaration_has_no_plan() -> None:
         build("replicas", [11], release="9.9.9")
 
 
-def test_the_plan_in_words_names_every_listener() -> None:
-    made = build("tensor_parallel", [11, 12])
-    text = "\n".join(explain(made))
-    for row in made["matrix"]:
-        assert f"{row['protocol']} {row['ports']} on " in text
-    assert ipaddress.ip_address("10.20.1.12").exploded in text
+def of(name: str) -> dict[str, Any]:
+    return plan(*declaration(name), TODAY)
+
+
+def words(made: dict[str, Any], host: str, process: int = 0) -> str:
+    return " ".join(made["hosts"][host]["engines"][process]["argv"])
+
+
+def named(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, list[str]]]:
+    return {item["name"]: (item["ports"], item["bind"], item["from"]) for item in made["hosts"][host]["listeners"]}
+
+
+def test_engines_of_one_node_have_ports_of_their_own() -> None:
+    made = of("several engines on a node")
+    parts = made["hosts"]["engine11"]["engines"]
+    assert [(part["name"], part["unit"], part["api"]["port"]) for part in parts] == [
+        ("engine", "hardened-vllm-engine.service", 8000),
+        ("engine-1", "hardened-vllm-engine-1.service", 8001),
+        ("engine-2", "hardened-vllm-engine-2.service", 8002),
+    ]
+    assert [item["name"] for item in made["hosts"]["gateway1"]["gateway"]["upstreams"]][:3] == [
+        "engine11",
+        "engine11-1",
+        "engine11-2",
+    ]
+    assert "--tensor-parallel-size 2" in words(made, "engine11", 2)
+
+
+def test_pipeline_stages_are_the_nodes() -> None:
+    made = of("pipeline parallel")
+    expected = "--tensor-parallel-size 8 --pipeline-parallel-size 4 --nnodes 4 --node-rank 3 --master-addr 10.20.0.12"
+    assert expected in words(made, "engine14")
+    assert named(made, "engine11")["rendezvous"] == ("29501", "*", ["peers-0"])
+
+
+def test_hybrid_balancing_has_one_api_on_each_node() -> None:
+    made = of("data parallel, hybrid")
+    second = made["hosts"]["engine12"]["engines"][0]
+    assert second["api"] is not None
+    assert second["data_parallel_ranks"] == 4
+    assert "--data-parallel-size-local 4 --data-parallel-hybrid-lb --data-parallel-start-rank 4 " in words(
+        made, "engine12"
+    )
+    assert "--headless" not in words(made, "engine12")
+
+
+def test_external_balancing_has_one_process_for_each_rank() -> None:
+    made = of("data parallel, external")
+    ranks = [
+        part["argv"][part["argv"].index("--data-parallel-rank") + 1] for part in made["hosts"]["engine13"]["engines"]
+    ]
+    assert ranks == ["4", "5"]
+    assert [part["api"]["port"] for part in made["hosts"]["engine13"]["engines"]] == [8000, 8001]
+    assert "data-parallel-handshake" in named(made, "engine11")
+    assert "data-parallel-handshake" not in named(made, "engine12")
+
+
+def test_ray_is_pinned_asks_for_a_token_and_shows_no_dashboard() -> None:
+    made = of("tensor parallel, ray")
+    head, worker = made["hosts"]["engine11"], made["hosts"]["engine12"]
+    assert "--tensor-parallel-size 32 --distributed-executor-backend ray" in words(made, "engine11")
+    assert worker["engines"] == []
+    assert "--head --port 6379 --include-dashboard=false" in " ".join(head["ray"]["argv"])
+    assert "--address 10.20.0.12:6379" in " ".join(worker["ray"]["argv"])
+    for part in (head["ray"], worker["ray"]):
+        assert part["environment"]["RAY_AUTH_MODE"] == "token"
+        assert part["environment"]["RAY_AUTH_TOKEN_PATH"] in part["secret_files"]
+    assert {"name": "ray", "file": "/srv/secrets/ray.key"} in made["secrets"]
+    assert "VLLM_API_KEY" in head["ray"]["kept_back"]["variables"]
+    assert named(made, "engine12")["ray-workers"] == ("20000-20999", "*", ["peers-0"])
+    assert "10001" in head["sysctl"]["net.ipv4.ip_local_reserved_ports"]
+    assert "10001" not in {listener["ports"] for listener in head["listeners"]}
+
+
+def test_nixl_is_pinned_to_the_fabric_and_open_to_the_other_stage() -> None:
+    made = of("disaggregated, data parallel, nixl")
+    prefill = made["hosts"]["engine13"]
+    assert prefill["engines"][0]["environment"]["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "10.20.0.14"
+    assert named(made, "engine13")["nixl-side-channel"] == ("5602-5603", "10.20.0.14", ["decode"])
+    assert named(made, "engine13")["fabric-ephemeral"][2] == ["decode", "peers-prefill-0"]
+    assert '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}' in words(made, "engine13")
+    assert '{"kv_connector": "NixlConnector", "kv_role": "kv_consumer"}' in words(made, "engine12")
+
+
+def test_mooncake_is_closed_by_the_firewall_because_it_binds_everything() -> None:
+    made = of("disaggregated, mooncake")
+    assert named(made, "engine11")["mooncake-bootstrap"] == ("8998", "*", ["decode", "gateways"])
+    assert "mooncake-bootstrap" not in named(made, "engine12")
+
+
+def test_connectors_are_joined() -> None:
+    made = of("disaggregated with cache")
+    text = made["hosts"]["engine11"]["engines"][0]["argv"]
+    config = json.loads(text[text.index("--kv-transfer-config") + 1])
+    assert [item["kv_connector"] for item in config["kv_connector_extra_config"]["connectors"]] == [
+        "NixlConnector",
+        "LMCacheConnectorV1",
+    ]
+
+
+def test_events_are_open_to_their_subscribers() -> None:
+    made = of("events")
+    assert named(made, "engine12")["kv-events"] == ("5559-5560", "*", ["event-subscribers"])
+    assert '"endpoint": "tcp://*:5557"' in words(made, "engine12")
+    assert '"endpoint": "tcp://*:5558"' in words(of("events of several engines"), "engine12", 1)
+
+
+def test_kv_ip_is_set_where_the_release_has_it() -> None:
+    cluster, hosts = declaration("cache")
+    assert "kv_ip" not in words(plan(cluster, hosts, TODAY), "engine11")
+    cluster["release"] = "0.31.0"
+    assert '"kv_ip": "10.20.0.12"' in words(plan(cluster, hosts, TODAY), "engine11")

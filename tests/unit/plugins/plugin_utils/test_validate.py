@@ -23,8 +23,11 @@ def errors(cluster: Any, hosts: Any, today: Any) -> list[tuple[str, str]]:
     ]
 
 
-def test_a_sound_declaration_has_no_problem(cluster: Any, hosts: Any, today: Any) -> None:
-    assert validate(cluster, hosts, today) == []
+def test_a_sound_declaration_has_no_problem_but_the_advisories_of_its_release(
+    cluster: Any, hosts: Any, today: Any
+) -> None:
+    (problem,) = validate(cluster, hosts, today)
+    assert (problem.rule, problem.path, problem.severity) == ("release-old", "vllm_cluster.release", Severity.WARNING)
 
 
 def put(path: str, value: Any) -> Mistake:
@@ -188,9 +191,10 @@ def test_a_message_says_what_where_and_how(cluster: Any, hosts: Any, today: Any)
     assert messages == [
         "error [unknown-key] vllm_cluster.topolgy: found the key 'topolgy'; expected a key of vllm_cluster. "
         "Did you mean 'topology'?",
-        "error [missing-key] vllm_cluster.topology: found nothing; expected one of replicas, data_parallel, "
-        "tensor_parallel. Set vllm_cluster.topology: replicas: independent servers; data_parallel: one server over all "
-        "nodes, a rank on each; tensor_parallel: one engine whose layers are split over all nodes.",
+        "error [missing-key] vllm_cluster.topology: found nothing; expected one of replicas, tensor_parallel, "
+        "pipeline_parallel, data_parallel. Set vllm_cluster.topology: How the nodes of an engine share its work. "
+        "replicas: each node serves alone; tensor_parallel: every layer is split over the nodes; pipeline_parallel: each "
+        "node has some of the layers; data_parallel: each node has the whole model.",
     ]
 
 
