@@ -125,7 +125,7 @@ def test_the_connection_that_made_a_change_cannot_confirm_it(engine1: Node) -> N
     ("rules", "message"),
     [
         (
-            f"{PROLOGUE}table inet hardened_vllm {{ chain input {{ nonsense }} }}\n",
+            f"{PROLOGUE}table inet hardened_vllm {{ chain input {{ nonsense; }}; }}\n",
             "nft refuses the rules",
         ),
         ("flush ruleset\n", "only the table inet hardened_vllm may be touched"),
