@@ -25,7 +25,7 @@ PLACEMENT: dict[str, Field] = {
     "load_balancing": Field(
         Choice(("internal", "hybrid", "external")),
         "data_parallel: internal has one API for all ranks, hybrid one for each node, external one for each rank; "
-        "vLLM takes the last two for mixture-of-experts models only.",
+        "vLLM takes external for mixture-of-experts models only.",
         "internal",
     ),
     "executor": Field(
