@@ -17,6 +17,7 @@ from .planning.acceptance import not_in_release
 from .planning.plan import build
 from .planning.ports import collisions
 from .planning.reality import Probes, with_interfaces
+from .planning.release import unprotected
 from .problems import Problem, Severity
 
 Hosts = Mapping[str, Mapping[str, Any]]
@@ -58,7 +59,7 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
     probes: Probes = {name: host["probe"] for name, host in hosts.items() if host.get("probe")}
     declaration, contradictions = with_interfaces(declaration, probes)
     made = build(declaration)
-    found = [*collisions(made), *not_in_release(made), *_lint_plan(declaration, made)]
+    found = [*collisions(made), *not_in_release(made), *unprotected(made["release"]), *_lint_plan(declaration, made)]
     return made, sorted([*problems, *contradictions, *found])
 
 
@@ -75,7 +76,8 @@ def _lint_plan(declaration: Declaration, made: Mapping[str, Any]) -> list[Proble
     """Lint what every engine would be started with; a finding that many hosts share is reported once."""
     waived = {waiver["rule"] for waiver in declaration.values["waivers"]}
     planned = {row["listener"].rstrip("-0123456789") for row in made["matrix"]}
-    quiet = waived | {rule for rule, listener in ANSWERED.items() if listener in planned}
+    # What not_in_release says with the release's own options.
+    quiet = waived | {"arg-removed"} | {rule for rule, listener in ANSWERED.items() if listener in planned}
     shared: dict[tuple[str, str, str], list[Problem]] = {}
     for name, host in made["hosts"].items():
         for engine in host["engines"]:

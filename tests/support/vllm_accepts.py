@@ -87,6 +87,8 @@ def answer(parser, case):
         return result
     # The model is not what is asked about: a directory that exists, with heads, layers and experts enough for any size.
     arguments.model_tag = arguments.model = case["model"]
+    if hasattr(arguments, "swap_space"):
+        arguments.swap_space = 0  # of this machine, in releases that have it
     arguments.hf_overrides = {
         "num_attention_heads": 64,
         "num_experts": 8,

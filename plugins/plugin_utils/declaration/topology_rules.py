@@ -102,6 +102,17 @@ def _check_ray(values: Mapping[str, Any], report: Report) -> None:
                 "An engine on one node needs no Ray cluster: leave executor out.",
             )
         )
+    for name in ("transfer", "cache", "events"):
+        if values[name] is not None:
+            report(
+                Problem(
+                    f"vllm_cluster.{name}",
+                    "executor-unfit",
+                    f"{name} with executor ray",
+                    f"{name} with executor mp only",
+                    "Ray chooses the node of each rank, so that nobody can say beforehand whose port it opens.",
+                )
+            )
     services = _range(engine["ray"], "service_ports", RAY_SERVICES, report)
     workers = _range(engine["ray"], "worker_ports", 100, report)
     if services is not None and workers is not None and services.low <= workers.high and workers.low <= services.high:

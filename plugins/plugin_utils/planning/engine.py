@@ -11,6 +11,7 @@ from typing import Any
 from ..declaration.model import Declaration
 from .parallel import arguments
 from .ray import ray_environment, uses_ray
+from .release import options_of, variables_of
 from .topology import Seat, ranks_behind
 from .transfer import transfer_arguments, transfer_environment
 
@@ -30,6 +31,7 @@ SAFE_ENVIRONMENT = {
 }
 # Options a user may set otherwise by name; lint then reports them.
 SAFE_OPTIONS: dict[str, Any] = {
+    "allowed-origins": "[]",
     "fingerprint-mode": "none",
     "load-format": "safetensors",
 }
@@ -92,17 +94,17 @@ def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
     if seat.api:
         words += ["--host", address, "--port", str(engine["port"] + seat.local)]
     words += transfer_arguments(declaration, seat)
-    words += ["--allowed-media-domains", *(sorted(values["media"]["allowed_domains"]) or [MEDIA_DISABLED])]
+    own = [["--allowed-media-domains", *(sorted(values["media"]["allowed_domains"]) or [MEDIA_DISABLED])]]
     modalities = {name: engine["media_items"] for name in ("image", "audio", "video") if name in model["modalities"]}
     if modalities:
         limits = {name: modalities.get(name, 0) for name in ("audio", "image", "video")}
-        words += ["--limit-mm-per-prompt", json.dumps(limits, sort_keys=True)]
-    words += ["--disable-fastapi-docs", "--fail-on-environ-validation"]
-    words += ["--max-num-queued-reqs", str(engine["max_queued_requests"])]
+        own.append(["--limit-mm-per-prompt", json.dumps(limits, sort_keys=True)])
+    own += [["--disable-fastapi-docs"], ["--fail-on-environ-validation"]]
+    own.append(["--max-num-queued-reqs", str(engine["max_queued_requests"])])
     chosen = {name.replace("_", "-"): value for name, value in engine["arguments"].items()}
-    for name, value in sorted({**SAFE_OPTIONS, **chosen}.items()):
-        words += _option(name, value)
-    return words
+    own += [_option(name, value) for name, value in sorted(SAFE_OPTIONS.items()) if name not in chosen]
+    words += [word for option in own for word in options_of(values["release"], option)]
+    return words + [word for name, value in sorted(chosen.items()) for word in _option(name, value)]
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -123,7 +125,8 @@ def _environment(declaration: Declaration, seat: Seat) -> dict[str, str]:
     if uses_ray(declaration):
         pins |= ray_environment(declaration, seat.group)
     extra = {name: _text(value) for name, value in engine["environment"].items()}
-    return dict(sorted({**SAFE_ENVIRONMENT, **extra, **pins}.items()))
+    release = declaration.values["release"]
+    return dict(sorted({**variables_of(release, SAFE_ENVIRONMENT), **extra, **variables_of(release, pins)}.items()))
 
 
 def _text(value: Any) -> str:

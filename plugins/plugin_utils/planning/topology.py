@@ -92,8 +92,7 @@ def seats(declaration: Declaration) -> list[Seat]:
             if balancing == "external":
                 made = [Seat(group, host, node, local + rank, node * ranks + rank, 1, True) for rank in range(ranks)]
             else:
-                mine = ranks * len(group.members) if engine["executor"] == "ray" else ranks
-                made = [Seat(group, host, node, local, node * ranks, mine, node == 0 or balancing == "hybrid")]
+                made = [Seat(group, host, node, local, node * ranks, ranks, node == 0 or balancing == "hybrid")]
             seen[host.name] = local + len(made)
             found += made
     return found

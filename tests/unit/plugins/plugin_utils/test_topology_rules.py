@@ -62,6 +62,12 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ),
     (
         RAY,
+        {"events": {"subscribers": ["10.20.3.0/28"]}},
+        "error [executor-unfit] vllm_cluster.events: found events with executor ray; expected events with executor mp only. "
+        "Ray chooses the node of each rank, so that nobody can say beforehand whose port it opens.",
+    ),
+    (
+        RAY,
         {"install": {"requirements": ["ray==2.51.9"]}},
         "error [ray-unsafe] vllm_cluster.install.requirements: found ray==2.51.9; expected ray==2.52.0 or newer. Older "
         "releases know no token authentication and run code for whoever reaches them.",
