@@ -6,8 +6,10 @@ export MOLECULE_COMMAND_BORDERS := 0
 LAB := .venv/bin/python -m lab
 VERSION = $(shell sed -n 's/^version: *//p' galaxy.yml)
 
+RELEASES ?= 0.12.0 0.22.1
+
 .DEFAULT_GOAL := help
-.PHONY: help venv machine demo demo-down lint unit integration docs sanity test bench build clean
+.PHONY: help venv machine demo demo-down lint unit integration docs sanity test acceptance bench build clean
 
 help:
 	@echo "make demo                 a lab cluster on this machine that serves a real model (root, Debian 12)"
@@ -18,6 +20,7 @@ help:
 	@echo "make integration          the installed collection, its playbooks and the real parser of vLLM"
 	@echo "make docs                 the pages made from the code's data"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
+	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"
 	@echo "make bench                benchmarks with their table"
 	@echo "make build                the collection's archive"
 	@echo "make venv                 .venv with pinned Python packages"
@@ -55,6 +58,10 @@ test: machine
 
 molecule-%: machine
 	@scripts/suite molecule/$*
+
+acceptance: machine
+	@$(LAB) assets vllm tiny
+	@.venv/bin/python tools/acceptance.py $(RELEASES)
 
 bench: venv
 	@for file in tests/benchmarks/bench_*.py; do PYTHONPATH=.cache:tests .venv/bin/python $$file || exit 1; done
