@@ -27,7 +27,7 @@ options:
   kind:
     description: What a text is. Found out from C(path) and from the text when it is left out.
     type: str
-    choices: [command, compose, config, declaration, environment, kubernetes, quadlet, script, systemd]
+    choices: [command, compose, config, declaration, dockerfile, environment, kubernetes, quadlet, script, systemd]
   path:
     description: The path findings name, and from which the kind may be told.
     type: str

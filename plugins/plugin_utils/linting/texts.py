@@ -88,6 +88,8 @@ class Process:
     ``argv`` are the words after ``vllm serve``, ``environment`` what it is given; either is incomplete when the
     artefact refers to something that could not be read. ``network`` is ``host`` when its sockets are the host's own,
     ``container`` when it has a network namespace to itself. ``at`` is where the process is started.
+    ``mounts`` are places in a container with what of the host is there; None: its files are the host's.
+    ``keyless`` is the program when it is one that asks for no key whatever it is given.
     ``fragment`` marks a part of a process (a file of variables): what is missing there says nothing.
     """
 
@@ -101,6 +103,18 @@ class Process:
     release: Text | None = None
     fragment: bool = False
     only_arguments: bool = False
+    keyless: Text | None = None
+    mounts: tuple[tuple[str, Text], ...] | None = None
+
+    def on_host(self, path: Text) -> Text | None:
+        """Return where the host has the file the process knows as ``path``; None when it is the container's own."""
+        if self.mounts is None:
+            return path
+        for place, source in sorted(self.mounts, key=lambda mount: len(mount[0]), reverse=True):
+            if path == place or path.startswith(f"{place.rstrip('/')}/"):
+                inner = path[len(place.rstrip("/")) :]
+                return source.become(f"{source.rstrip('/')}{inner}", known=source.known and path.known)
+        return None
 
 
 @dataclass

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -83,7 +84,11 @@ class DiskLibrary:
         path = Path(beside).parent / name
         try:
             real = path.resolve()
-            return path if any(real.is_relative_to(root) for root in self.roots) and real.exists() else None
+            if not any(real.is_relative_to(root) for root in self.roots) or not real.exists():
+                return None
+            # The short spelling, unless a link on the way makes it another file.
+            short = Path(os.path.normpath(path))
+            return short if short.resolve() == real else path
         except (OSError, RuntimeError):
             return None
 

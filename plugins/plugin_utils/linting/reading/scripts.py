@@ -14,8 +14,9 @@ from ..texts import Note, Process, Reading, Text
 from . import docker
 from .containers import reading_of
 from .environment import variables_of
-from .launch import find_launch, inner_scripts, ray_notes, weight_cache_notes
+from .launch import find_launch, inner_scripts, weight_cache_notes
 from .library import Library
+from .ray import ray_notes
 from .shell import Line, Part, Scanner, Word
 
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=(.*)", re.DOTALL)
@@ -38,6 +39,10 @@ _KEYWORDS = frozenset(
         "{",
         "}",
     }
+)
+# Files of tools and virtual environments: none of them sets what vLLM reads.
+_TOOLS = re.compile(
+    r"(.*/)?(activate|conda\.sh|setvars\.sh|set_env\.sh|nvm\.sh|\.?bashrc|\.?(bash_)?profile|os-release)"
 )
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "ssh"})
 _SERVER = re.compile(r"\bvllm +serve\b|vllm[/-]openai|api_server")
@@ -80,7 +85,7 @@ def _split(value: str, part: Part) -> list[str]:
 
 def _values(part: Part, variables: Variables, origin: Text, word_line: int) -> tuple[list[str], bool]:
     if part.opaque:
-        return ["$(...)"], False
+        return [f"${{{part.value}}}" if part.value else "$(...)"], False
     if not part.variable:
         return [part.value], True
     value = variables.get(part.value)
@@ -108,17 +113,17 @@ def started(words: Sequence[Text], base: Process, library: Library, depth: int =
     """Return the server ``words``, one command without a shell around it, starts."""
     reading = Reading()
     launch = find_launch(words)
-    environment = dict(base.environment)
     if launch is not None:
         process = dataclasses.replace(
             base,
             at=words[0] if not base.at.line else base.at,
             argv=launch.argv,
-            environment={**environment, **launch.environment},
+            environment={**base.environment, **launch.environment},
+            keyless=launch.demo,
         )
         reading.processes.append(process)
         return reading
-    reading.notes += ray_notes(words, environment, base.where)
+    reading.notes += ray_notes(words, base)
     reading.notes += weight_cache_notes(words, base.where)
     container = docker.run(words, base, library)
     if container is not None:
@@ -156,7 +161,8 @@ class _Script:
         if not words:
             return
         if words[0].literal() in ("for", "select") and len(words) > 1:
-            self.variables[words[1].literal()] = Text("", words[1].line, known=False)
+            name = words[1].literal()
+            self.variables[name] = Text(f"${name}", words[1].line, known=False)
             return
         prefix: dict[str, Text | list[Text]] = {}
         while words and self._assigned(words[0]) is not None:
@@ -215,7 +221,7 @@ class _Script:
         elif program in ("source", ".") and len(words) > 1:
             self._source(words[1])
         elif program == "read":
-            self.variables.update({name: name.become("", known=False) for name in words[1:]})
+            self.variables.update({name: name.become(f"${name}", known=False) for name in words[1:]})
         else:
             environment = {name: value for name in self.exported if isinstance(value := self.variables.get(name), Text)}
             base = dataclasses.replace(
@@ -229,6 +235,8 @@ class _Script:
             self._document(words, *line.document)
 
     def _source(self, name: Text) -> None:
+        if _TOOLS.fullmatch(name):
+            return
         found = self.library.read(name, self.content.path or self.base.at.path) if name.known else None
         if found is None:
             self.whole = False
