@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,8 +64,7 @@ def lint_paths(paths: Sequence[str], release: str | None = None, today: datetime
             result.findings.append(_unreadable(path, error))
             continue
         artefacts.append(Artefact(text, path, named=given))
-    roots = [Path(path) if Path(path).is_dir() else Path(path).parent for path in paths]
-    lint_artefacts(artefacts, DiskLibrary(roots), release, today, result)
+    lint_artefacts(artefacts, DiskLibrary([_root(path) for path in paths]), release, today, result)
     named_for_nothing = {artefact.path for artefact in artefacts if artefact.named} & set(result.skipped)
     result.findings = settled([*result.findings, *(_nothing(path) for path in named_for_nothing)])
     return result
@@ -117,6 +117,11 @@ def lint_artefacts(
         if not library.was_read(path):
             run.take(reading, path)
     result.findings = settled([*result.findings, *run.findings])
+
+
+def _root(path: str) -> Path:
+    # What cannot be looked at was refused already.
+    return Path(path) if os.path.isdir(path) else Path(path).parent  # noqa: PTH112 - says no where Path raises
 
 
 def _unreadable(path: str, error: UnreadableError) -> Finding:

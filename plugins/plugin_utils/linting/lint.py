@@ -220,7 +220,7 @@ def _all_missing(words: Sequence[Text]) -> str:
 
 
 def _missing(word: Text) -> str:
-    return ", ".join(_VARIABLE.findall(word)) or "a word"
+    return ", ".join(dict.fromkeys(_VARIABLE.findall(word))) or "a word"
 
 
 def _holds(rule: ValueRule, values: Sequence[Text]) -> bool:

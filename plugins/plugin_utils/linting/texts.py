@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..problems import Severity
+
+# No program can be given a longer word (MAX_ARG_STRLEN of Linux); a few bytes may stand for more than memory holds.
+LONGEST = 131072
 
 
 class Text(str):
@@ -58,6 +63,19 @@ class Text(str):
         """Return ``value`` at the place of this text, with the other attributes as they are or as ``changes`` say."""
         merged = {"known": self.known, "literal": self.literal, "tag": self.tag, "block": self.block, **changes}
         return Text(value, self.line, self.path, **merged)
+
+
+def put_in(pattern: re.Pattern[str], put: Callable[[re.Match[str]], str], written: str) -> str | None:
+    """Return ``written`` with what ``put`` makes of every match; None when that is longer than any word may be."""
+    pieces: list[str] = []
+    length = end = 0
+    for match in pattern.finditer(written):
+        pieces += [written[end : match.start()], put(match)]
+        end = match.end()
+        length += len(pieces[-2]) + len(pieces[-1])
+        if length > LONGEST:
+            return None
+    return "".join([*pieces, written[end:]])
 
 
 def text(value: str) -> Text:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..texts import Note, Reading, Text, UnreadableError, text
+from ..texts import Note, Reading, Text, UnreadableError, put_in, text
 from . import scripts
 from .containers import Container, Port, capability_notes, mount, port_of, reading_of, split_mount, user_notes
 from .environment import variables_of
@@ -133,9 +133,12 @@ def _put_in(written: Text, values: Mapping[str, Text]) -> tuple[str, tuple[tuple
             return _put_in(Text(word or ""), values)[0]
         return f"{_UNSET}{match[0]}"
 
+    whole = put_in(_VARIABLE, put, written)
+    if whole is None:
+        return f"{_UNSET}{written}", written.breaks
     # Where a line began moves with the variables put in before it.
     breaks = tuple((len(_VARIABLE.sub(put, written[:offset])), line) for offset, line in written.breaks)
-    return _VARIABLE.sub(put, written), breaks
+    return whole, breaks
 
 
 class _Service:

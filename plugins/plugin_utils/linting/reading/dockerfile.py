@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..releases import of_pin
-from ..texts import Reading, Text
+from ..texts import Reading, Text, put_in
 from . import scripts
 from .containers import Container, reading_of, user_notes
 from .library import Library
@@ -104,9 +104,11 @@ def _words(value: Text) -> list[Text]:
 
 def _pairs(value: Text, known: dict[str, Text]) -> dict[str, Text]:
     found = {}
+    line, end = value.line, 0
     for match in _PAIR.finditer(value):
+        line, end = line + value.count("\n", end, match.start()), match.start()
         text = match[2][1:-1] if match[2][:1] in ("'", '"') else match[2]
-        at = Text(text, value.line + value.count("\n", 0, match.start()), value.path)
+        at = Text(text, line, value.path)
         found[match[1]] = at if match[2].startswith("'") else _put(at, known)
     if not found and " " in value.strip():
         # The old form: ENV NAME all the rest.
@@ -126,8 +128,8 @@ def _put(value: Text, known: dict[str, Text]) -> Text:
         sure = sure and match[3] is not None
         return match[3] if match[3] is not None else match[0]
 
-    text = _VARIABLE.sub(put, value)
-    return value.become(text, known=sure, literal="$" not in value)
+    text = put_in(_VARIABLE, put, value)
+    return value.become(value if text is None else text, known=sure and text is not None, literal="$" not in value)
 
 
 def _instructions(content: str, path: str) -> Iterator[tuple[str, Text]]:
@@ -149,5 +151,6 @@ def _instructions(content: str, path: str) -> Iterator[tuple[str, Text]]:
         name = match[1].upper()
         if name in ("RUN", "COPY", "ADD"):
             for document in _HEREDOC.finditer(match[2]):
-                index = next((at + 1 for at in range(index, len(lines)) if lines[at].strip() == document[2]), index)
+                end = (at + 1 for at in range(index, len(lines)) if lines[at].strip() == document[2])
+                index = next(end, len(lines))
         yield name, Text(match[2].strip().removesuffix("\\").rstrip(), first + 1, path, block=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..texts import Note, Process, Reading, Text
+from ..texts import Note, Process, Reading, Text, put_in
 from . import exposure, kuberay, patches, scripts
 from .containers import Container, Port, capability_notes, mount_notes, reading_of, target_notes, user_notes
 from .kuberay import RayGroup
@@ -307,7 +307,8 @@ def _put(value: Text, environment: Mapping[str, Text]) -> Text:
         known, literal = known and held.known, False
         return str(held) if held.known else match[0]
 
-    return value.become(_REFERENCE.sub(put, value), known=known, literal=literal)
+    text = put_in(_REFERENCE, put, value)
+    return value.become(value, known=False) if text is None else value.become(text, known=known, literal=literal)
 
 
 def _true(value: Any) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ..releases import of_pin
-from ..texts import Note, Process, Reading, Text
+from ..texts import LONGEST, Note, Process, Reading, Text
 from . import docker
 from .containers import reading_of
 from .environment import variables_of
@@ -47,6 +47,8 @@ _TOOLS = re.compile(
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "ssh"})
 _SERVER = re.compile(r"\bvllm +serve\b|vllm[/-]openai|api_server")
 _DEPTH = 5
+# More words than any command here has; arrays that hold themselves double with every line.
+WORDS = 10_000
 
 Variables = dict[str, "Text | list[Text]"]
 
@@ -60,10 +62,9 @@ def expand(word: Word, variables: Variables, origin: Text) -> list[Text]:
         values, sure = _values(part, variables, origin, word.line)
         started = started or part.quoted or bool(part.value and not part.variable) or not sure
         if part.quoted and not part.whole_array:
-            fields[-1] += " ".join(values)
-            known[-1] &= sure
-            continue
-        pieces = values if part.whole_array else [piece for value in values for piece in _split(value, part)]
+            pieces = [" ".join(values)]
+        else:
+            pieces = values if part.whole_array else [piece for value in values for piece in _split(value, part)]
         for number, piece in enumerate(pieces):
             started = True
             if number:
@@ -71,6 +72,8 @@ def expand(word: Word, variables: Variables, origin: Text) -> list[Text]:
                 known.append(True)
             fields[-1] += piece
         known[-1] &= sure
+        if len(fields) > WORDS or sum(map(len, fields)) > LONGEST:
+            return [Text(f"${part.value}", word.line, origin.path, known=False, block=origin.block)]
     if not started:
         return []
     return [
@@ -188,12 +191,14 @@ class _Script:
         if word.array is not None:
             items = [text for item in word.array for text in expand(item, self.variables, self.content)]
             before = self.variables.get(match[1]) if match[2] else None
-            return match[1], [*(before if isinstance(before, list) else []), *items]
+            whole = [*(before if isinstance(before, list) else []), *items]
+            return match[1], whole if len(whole) <= WORDS else Text(f"${match[1]}", word.line, known=False)
         rest = Word(word.line, [Part(match[3], quoted=True), *(_quoted(part) for part in word.parts[1:])])
         value = (expand(rest, self.variables, self.content) or [Text("", word.line, self.content.path)])[0]
         old = self.variables.get(match[1])
         if match[2] and isinstance(old, Text):
-            value = value.become(old + value, known=old.known and value.known)
+            known = old.known and value.known and len(old) + len(value) <= LONGEST
+            value = value.become(old + value if known else f"${match[1]}", known=known)
         return match[1], value
 
     def _set(self, name: str, value: Text | list[Text]) -> None:
