@@ -24,7 +24,7 @@ from .texts import Note, Process, Text
 with contextlib.suppress(ImportError):  # ansible-core needs it; only the bare interpreter of ansible-test lacks it
     from packaging.version import Version
 
-_VERSION = r"(\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc|\.post|\.dev)\d+)?)"
+_VERSION = r"(\d+\.\d+(?:\.\d+){0,2}(?:(?:a|b|rc|\.post|\.dev)\d+)?)"
 _TAG = re.compile(rf"v?{_VERSION}(?:[-+_].*)?")
 _INNER = re.compile(rf"vllm[-_]?v?{_VERSION}")
 _PIN = re.compile(rf"\bvllm(?:-[a-z]+)?(?:\[[\w,-]+\])?==\s*v?{_VERSION}")

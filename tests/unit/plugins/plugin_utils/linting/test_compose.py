@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.artefacts import lint_text
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.releases import of_image
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.texts import Text
 
 from .conftest import ruled, seen
 
@@ -240,20 +242,21 @@ def test_images_of_others_that_hand_their_words_to_vllm(image: str, serves: bool
 
 
 @pytest.mark.parametrize(
-    ("image", "old"),
+    ("image", "release"),
     [
-        ("vllm/vllm-openai:v0.11.0", True),
-        ("rocm/vllm:rocm6.4.1_vllm_0.10.1_20250909", True),
-        ("rocm/vllm:rocm7_vllm-v0.10.1", True),
+        ("vllm/vllm-openai:v0.11.0", "0.11.0"),
+        ("registry.example:5000/vllm/vllm-openai:v0.10.1.1@sha256:0a", "0.10.1.1"),
+        ("rocm/vllm:rocm6.4.1_vllm_0.10.1_20250909", "0.10.1"),
+        ("rocm/vllm:rocm7_vllm-v0.10.1", "0.10.1"),
         # Months, and releases of somebody's own.
-        ("nvcr.io/nvidia/vllm:25.11-py3", False),
-        ("registry.example/vllm-gaudi:1.22.0", False),
-        ("lmcache/vllm-openai:2025-05-27-v1", False),
+        ("nvcr.io/nvidia/vllm:25.11-py3", None),
+        ("registry.example/vllm-gaudi:1.22.0", None),
+        ("lmcache/vllm-openai:2025-05-27-v1", None),
+        ("vllm/vllm-openai", None),
     ],
 )
-def test_which_tags_name_a_release(image: str, old: bool) -> None:
-    text = f"services:\n  chat:\n    image: {image}\n    command: vllm serve /m\n"
-    assert ("release-old" in ruled(text)) is old
+def test_which_tags_name_a_release(image: str, release: str | None) -> None:
+    assert of_image(Text(image)) == release
 
 
 def test_tags_that_move() -> None:
