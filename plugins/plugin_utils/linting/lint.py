@@ -20,7 +20,7 @@ from .texts import Note, Process, Text, text
 from .traits import traits
 
 SECRET_NAMES = frozenset({"api-key", "hf-token"})
-_VARIABLE = re.compile(r"\$\{?\w+\}?|\$\([\w.]+\)|\$[@*]|%[a-zA-Z]")
+_VARIABLE = re.compile(r"\{\{[^{}]*\}\}|\$\{?\w+\}?|\$\([\w.]+\)|\$[@*]|%[a-zA-Z]")
 # Names of variables that hold options, not a model.
 _WORDS = re.compile(r"(?i)arg|opt|flag|param|extra|cmd|command|\$[@*]|\[[@*]\]")
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
