@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
@@ -83,6 +84,9 @@ def reading_of(container: Container, started: Started) -> Reading:
         words = list(container.command or [])
         base.argv = words[1:] if words[:1] == ["serve"] else words
         reading.processes.append(base)
+    if not reading.processes and _is_vllm(container) and any(note.rule.startswith("ray-") for note in reading.notes):
+        # A node of a Ray cluster runs workers of vLLM: what they are given counts, what is missing does not.
+        reading.processes.append(dataclasses.replace(base, fragment=True))
     if not reading.processes and not reading.notes:
         if _opaque(container):
             found = f"the image {container.image}, whose own command is not visible"
@@ -113,10 +117,14 @@ def _is_program(word: Text) -> bool:
     return word.rsplit("/", 1)[-1] in ("sh", "bash", "python", "python3", "sleep", "ray", "vllm", "env", "nginx")
 
 
+def _is_vllm(container: Container) -> bool:
+    if container.image is not None and _SOME_VLLM.search(container.image):
+        return True
+    return any(name.startswith("VLLM_") for name in container.environment)
+
+
 def _opaque(container: Container) -> bool:
-    speaks = any(name.startswith("VLLM_") for name in container.environment)
-    named = container.image is not None and _SOME_VLLM.search(container.image) is not None
-    return (named or speaks) and not container.command and container.entrypoint is None
+    return _is_vllm(container) and not container.command and container.entrypoint is None
 
 
 def _image_notes(container: Container) -> list[Note]:

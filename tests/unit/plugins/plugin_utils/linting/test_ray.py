@@ -74,6 +74,16 @@ def test_pods_of_a_cluster_start_ray_and_not_what_their_image_starts() -> None:
     assert not {rule for rule in rules if rule.startswith(("arg-", "api-key", "env-"))}
 
 
+def test_what_workers_of_vllm_are_given_counts_on_every_node() -> None:
+    old = CLUSTER.replace("v0.32.0", "v0.11.0").replace(
+        "{name: worker,", "{name: worker, env: [{name: VLLM_ALLOW_INSECURE_SERIALIZATION, value: '1'}],"
+    )
+    assert seen(old) >= {(9, "release-old"), (15, "release-old"), (15, "env-insecure-serialization")}
+    assert ruled(old) >= {"network-policy"}
+    other = CLUSTER.replace("vllm/vllm-openai:v0.32.0", "rayproject/ray:2.56.0")
+    assert "network-policy" not in ruled(other)
+
+
 def test_what_a_cluster_may_say_about_its_head() -> None:
     closed = CLUSTER.replace('num-gpus: "0"', 'dashboard-host: "127.0.0.1"')
     assert "ray-dashboard" not in ruled(closed)
