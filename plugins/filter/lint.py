@@ -12,7 +12,8 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Reads a command line with its environment, or the text of a script, a file of variables, a systemd unit, a Quadlet,
-    a docker-compose file, Kubernetes manifests, a file for C(--config) or a declaration, as vLLM would read it.
+    a docker-compose file, a Dockerfile, Kubernetes manifests, a file for C(--config) or a declaration, as vLLM would
+    read it.
   - Runs nothing and opens no file. What cannot be resolved is said (rule V(unresolved), severity V(info)); a text that
     cannot be read gives one finding (rule V(unreadable)). Values of secrets are never shown.
   - The rules are described in C(docs/rules.md).
@@ -27,7 +28,7 @@ options:
   kind:
     description: What a text is. Found out from C(path) and from the text when it is left out.
     type: str
-    choices: [command, compose, config, declaration, environment, kubernetes, quadlet, script, systemd]
+    choices: [command, compose, config, declaration, dockerfile, environment, kubernetes, quadlet, script, systemd]
   path:
     description: The path findings name, and from which the kind may be told.
     type: str

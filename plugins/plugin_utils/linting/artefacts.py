@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from ..problems import Severity
 from .finding import Finding, from_note, settled
 from .lint import judge
-from .reading import compose, config, declarations, environment, kinds, kubernetes, scripts, systemd
+from .reading import compose, config, declarations, dockerfile, environment, kinds, kubernetes, scripts, systemd
 from .reading.files import found_files
 from .reading.library import DiskLibrary, Library, NoLibrary, contents, decoded
 from .reading.yaml_reading import documents, mapping
@@ -63,8 +64,9 @@ def lint_paths(paths: Sequence[str], release: str | None = None, today: datetime
             result.findings.append(_unreadable(path, error))
             continue
         artefacts.append(Artefact(text, path, named=given))
-    roots = [Path(path) if Path(path).is_dir() else Path(path).parent for path in paths]
-    lint_artefacts(artefacts, DiskLibrary(roots), release, today, result)
+    lint_artefacts(artefacts, DiskLibrary([_root(path) for path in paths]), release, today, result)
+    named_for_nothing = {artefact.path for artefact in artefacts if artefact.named} & set(result.skipped)
+    result.findings = settled([*result.findings, *(_nothing(path) for path in named_for_nothing)])
     return result
 
 
@@ -117,8 +119,21 @@ def lint_artefacts(
     result.findings = settled([*result.findings, *run.findings])
 
 
+def _root(path: str) -> Path:
+    # What cannot be looked at was refused already.
+    return Path(path) if os.path.isdir(path) else Path(path).parent  # noqa: PTH112 - says no where Path raises
+
+
 def _unreadable(path: str, error: UnreadableError) -> Finding:
     return Finding(path, error.line or 1, "", "unreadable", error.found, error.expected, error.remedy, Severity.ERROR)
+
+
+def _nothing(path: str) -> Finding:
+    expected = "a command, unit, container, manifest, recipe or declaration that starts vLLM"
+    remedy = "Name the file that starts it."
+    return from_note(
+        Note("unresolved", Text("", 1, path), "", "nothing that starts vLLM", None, remedy, expected), path
+    )
 
 
 def _too_deep() -> UnreadableError:
@@ -143,7 +158,7 @@ class _Run:
             parsed = documents(text, path)
             kind = kinds.of_documents(parsed) if kind == "yaml" else kind
         if kind is None:
-            return False
+            return self._values(artefact, parsed)
         if kind == "kubernetes":
             folder = path.rpartition("/")[0]
             self.objects.setdefault(folder, []).extend(kubernetes.objects(parsed, path))
@@ -157,6 +172,14 @@ class _Run:
         else:
             self.take(reading, path)
         return bool(reading.processes or reading.notes)
+
+    def _values(self, artefact: Artefact, parsed: list[Any]) -> bool:
+        """Say that the values of a chart are no manifests; return False for what is nothing of the kind."""
+        if "vllm" not in artefact.text.lower() or not kinds.are_values(artefact.path, parsed):
+            return False
+        at = Text("", 1, artefact.path)
+        self.findings.append(from_note(Note("not-rendered", at, "", "values of a chart"), artefact.path))
+        return True
 
     def _reading(self, kind: str, text: str, path: str, parsed: list[Any]) -> Reading:
         if kind == "compose":
@@ -191,7 +214,8 @@ class _Run:
 
     def _config_reader(self, process: Process, path: str) -> Callable[[Text], Sequence[Text] | None]:
         def read(name: Text) -> Sequence[Text] | None:
-            found = self.library.read(name, name.path or path) if name.known and process.network == "host" else None
+            file = process.on_host(name)
+            found = self.library.read(file, file.path or path) if file is not None and file.known else None
             return config.words_of(found[1], found[0]) if found is not None else None
 
         return read
@@ -215,6 +239,7 @@ def _environment(text: str, path: str, _library: Library) -> Reading:
 
 
 _PLAIN: dict[str, Callable[[str, str, Library], Reading]] = {
+    "dockerfile": dockerfile.read,
     "systemd": _systemd,
     "quadlet": _quadlet,
     "environment": _environment,

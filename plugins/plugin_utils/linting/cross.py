@@ -54,6 +54,10 @@ def cross_notes(
 def _keys(case: _Case) -> Iterator[Note]:
     if "http" not in case.traits:
         return
+    if case.process.keyless is not None:
+        found = f"{case.process.keyless}, a server for demonstrations, which asks for no key"
+        yield Note("api-key", case.process.keyless, case.place("argv"), found, remedy="Start vllm serve instead.")
+        return
     option = case.options.get("api-key")
     value = case.process.environment.get("VLLM_API_KEY")
     if option is not None and option.values:

@@ -20,10 +20,11 @@ from .texts import Note, Process, Text, text
 from .traits import traits
 
 SECRET_NAMES = frozenset({"api-key", "hf-token"})
-_VARIABLE = re.compile(r"\$\{?\w+\}?|\$\([\w.]+\)|\$[@*]|%[a-zA-Z]")
+_VARIABLE = re.compile(r"\{\{[^{}]*\}\}|\$\{?\w+\}?|\$\([\w.]+\)|\$[@*]|%[a-zA-Z]")
 # Names of variables that hold options, not a model.
 _WORDS = re.compile(r"(?i)arg|opt|flag|param|extra|cmd|command|\$[@*]|\[[@*]\]")
 _SECRET_NAME = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
+_LISTED = 8
 _UNVALUED = frozenset({"set", "given", "literal", "missing"})
 # The plan answers these elsewhere: the key is in a file of its own, the fabric is closed to all but peers, it knows
 # what kinds of media the model takes, and interfaces are added when hosts were probed.
@@ -134,15 +135,17 @@ class _Judge:
         judged = {rule.name for rule in option_rules() if rule.condition not in _UNVALUED}
         judged |= {rule.name.split(".")[0] for rule in field_rules()}
         words = [word for option in self.command.options if option.name in judged for word in option.values]
-        words += self._spare()
         for word in words:
             if not word.known:
                 yield Note("unresolved", word, self._place("argv"), f"{_missing(word)}, which is not given here")
-        # What no rule looks at, the name of a model for one, is worth one line for all of it.
-        rest = [word for word in self._values() if not word.known and not any(word is other for other in words)]
+        # What may hold options, and what no rule looks at (the name of a model for one), is worth a line each.
+        spare = [word for word in self._spare() if not word.known and not _among(word, words)]
+        if spare:
+            yield Note("unresolved", spare[0], self._place("argv"), f"{_all_missing(spare)}, not given here")
+        rest = [word for word in self._values() if not word.known and not _among(word, [*words, *spare])]
         if rest:
-            named = ", ".join(dict.fromkeys(_missing(word) for word in rest))
-            yield Note("unresolved", rest[0], self._place("argv"), f"{named}, which no rule looks at, not given here")
+            found = f"{_all_missing(rest)}, which no rule looks at, not given here"
+            yield Note("unresolved", rest[0], self._place("argv"), found)
         if self.command.config is not None and "config" in self.options:
             found = f"--config {self.command.config}, which is not among the files at hand"
             yield Note("unresolved", self.command.config, self._place("argv.--config"), found)
@@ -166,8 +169,15 @@ class _Judge:
             return
         if option.name in SECRET_NAMES and option.written.tag == "config":
             return
-        if _holds(rule, option.values):
+        if _holds(rule, self._judged(rule, option.values)):
             yield self._finding(rule, option.written, part, _written(option))
+
+    def _judged(self, rule: ValueRule, values: Sequence[Text]) -> Sequence[Text]:
+        """Return ``values`` as ``rule`` looks at them: what nobody else reaches in a container is not shared."""
+        if rule.condition != "shared":
+            return values
+        paths = [value.become(path) for value in values for path in value.split(":")]
+        return [there for path in paths if (there := self.process.on_host(path)) is not None]
 
     def _may_miss(self) -> bool:
         return self.whole_arguments and not self.process.fragment
@@ -195,14 +205,24 @@ class _Judge:
             whole = self.process.whole_environment and not self.process.fragment and not self.process.only_arguments
             if value is None and whole and self.release.reads(rule.name):
                 yield self._finding(rule, self.process.at, part, "nothing")
-        elif value is not None and self.release.reads(rule.name) and _holds(rule, [value]):
+        elif value is not None and self.release.reads(rule.name) and _holds(rule, self._judged(rule, [value])):
             hidden = rule.condition == "literal" or _SECRET_NAME.search(rule.name)
             found = "a value (not shown)" if hidden else f"{rule.name}={_masked(value)[:80]!r}"
             yield self._finding(rule, value, part, found)
 
 
+def _among(word: Text, words: Sequence[Text]) -> bool:
+    return any(word is other for other in words)
+
+
+def _all_missing(words: Sequence[Text]) -> str:
+    named = list(dict.fromkeys(_missing(word) for word in words))
+    more = f" and {len(named) - _LISTED} more" if len(named) > _LISTED else ""
+    return ", ".join(named[:_LISTED]) + more
+
+
 def _missing(word: Text) -> str:
-    return ", ".join(_VARIABLE.findall(word)) or "a word"
+    return ", ".join(dict.fromkeys(_VARIABLE.findall(word))) or "a word"
 
 
 def _holds(rule: ValueRule, values: Sequence[Text]) -> bool:

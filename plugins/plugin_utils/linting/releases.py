@@ -24,8 +24,9 @@ from .texts import Note, Process, Text
 with contextlib.suppress(ImportError):  # ansible-core needs it; only the bare interpreter of ansible-test lacks it
     from packaging.version import Version
 
-_VERSION = r"(\d+\.\d+(?:\.\d+)?(?:(?:a|b|rc|\.post|\.dev)\d+)?)"
+_VERSION = r"(\d+\.\d+(?:\.\d+){0,2}(?:(?:a|b|rc|\.post|\.dev)\d+)?)"
 _TAG = re.compile(rf"v?{_VERSION}(?:[-+_].*)?")
+_INNER = re.compile(rf"vllm[-_]?v?{_VERSION}")
 _PIN = re.compile(rf"\bvllm(?:-[a-z]+)?(?:\[[\w,-]+\])?==\s*v?{_VERSION}")
 _OWNERS = {
     "kv-transfer-config": "KVTransferConfig",
@@ -67,8 +68,10 @@ def of_image(image: Text) -> Text | None:
     repository, colon, tag = image.partition("@")[0].rpartition(":")
     if not colon or "/" in tag or "vllm" not in repository.lower():
         return None
-    match = _TAG.fullmatch(tag)
-    return image.become(match[1]) if match else None
+    match = _INNER.search(tag) or _TAG.fullmatch(tag)
+    # Other tags are months (25.11) or releases of somebody's own.
+    known = Version(catalogue.newest()).major
+    return image.become(match[1]) if match and int(match[1].split(".")[0]) <= known else None
 
 
 def of_pin(content: str, path: str = "") -> Text | None:

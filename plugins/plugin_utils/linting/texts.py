@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..problems import Severity
+
+# No program can be given a longer word (MAX_ARG_STRLEN of Linux); a few bytes may stand for more than memory holds.
+LONGEST = 131072
 
 
 class Text(str):
@@ -60,6 +65,19 @@ class Text(str):
         return Text(value, self.line, self.path, **merged)
 
 
+def put_in(pattern: re.Pattern[str], put: Callable[[re.Match[str]], str], written: str) -> str | None:
+    """Return ``written`` with what ``put`` makes of every match; None when that is longer than any word may be."""
+    pieces: list[str] = []
+    length = end = 0
+    for match in pattern.finditer(written):
+        pieces += [written[end : match.start()], put(match)]
+        end = match.end()
+        length += len(pieces[-2]) + len(pieces[-1])
+        if length > LONGEST:
+            return None
+    return "".join([*pieces, written[end:]])
+
+
 def text(value: str) -> Text:
     """Return ``value`` as a text: itself when it is one, else one without a place."""
     return value if isinstance(value, Text) else Text(str(value))
@@ -88,6 +106,8 @@ class Process:
     ``argv`` are the words after ``vllm serve``, ``environment`` what it is given; either is incomplete when the
     artefact refers to something that could not be read. ``network`` is ``host`` when its sockets are the host's own,
     ``container`` when it has a network namespace to itself. ``at`` is where the process is started.
+    ``mounts`` are places in a container with what of the host is there; None: its files are the host's.
+    ``keyless`` is the program when it is one that asks for no key whatever it is given.
     ``fragment`` marks a part of a process (a file of variables): what is missing there says nothing.
     """
 
@@ -101,6 +121,18 @@ class Process:
     release: Text | None = None
     fragment: bool = False
     only_arguments: bool = False
+    keyless: Text | None = None
+    mounts: tuple[tuple[str, Text], ...] | None = None
+
+    def on_host(self, path: Text) -> Text | None:
+        """Return where the host has the file the process knows as ``path``; None when it is the container's own."""
+        if self.mounts is None:
+            return path
+        for place, source in sorted(self.mounts, key=lambda mount: len(mount[0]), reverse=True):
+            if path == place or path.startswith(f"{place.rstrip('/')}/"):
+                inner = path[len(place.rstrip("/")) :]
+                return source.become(f"{source.rstrip('/')}{inner}", known=source.known and path.known)
+        return None
 
 
 @dataclass

@@ -82,6 +82,17 @@ def test_every_format_is_written(ansible: Run, artefacts: Path) -> None:
     assert "::error file=units/vllm.service,line=3,title=arg-host::" in reports["github"]
 
 
+def test_what_is_printed_can_be_read_by_programs(ansible: Run, artefacts: Path) -> None:
+    done = lint(ansible, lint_paths="units/vllm.service", lint_format="github")
+    annotation = "::error file=units/vllm.service,line=3,title=arg-host::"
+    assert any(line.startswith(annotation) for line in done.stdout.splitlines()), done.stdout
+    done = lint(ansible, lint_paths="units/vllm.service", lint_format="json")
+    start = done.stdout.index("\n{") + 1
+    report, _end = json.JSONDecoder().raw_decode(done.stdout, start)
+    assert {item["path"] for item in report["findings"]} == {"units/vllm.service"}
+    assert artefacts.exists()
+
+
 def test_the_release_to_judge_by(ansible: Run, tmp_path: Path) -> None:
     (tmp_path / "run.sh").write_text("vllm serve /m\n", encoding="utf-8")
     for release, old in (("0.11.0", True), ("0.33.0", False)):

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..texts import Note, Reading, Text, text
+from ..texts import Note, Reading, Text, UnreadableError, put_in, text
 from . import scripts
-from .containers import Container, Port, capability_notes, mount_notes, port_of, reading_of, split_mount, user_notes
+from .containers import Container, Port, capability_notes, mount, port_of, reading_of, split_mount, user_notes
 from .environment import variables_of
 from .library import Library
-from .yaml_reading import Map, items, mapping, scalar
+from .yaml_reading import Map, documents, items, mapping, scalar
 
 # More variables than any value of a service has.
 _VARIABLES = 200
@@ -133,9 +133,12 @@ def _put_in(written: Text, values: Mapping[str, Text]) -> tuple[str, tuple[tuple
             return _put_in(Text(word or ""), values)[0]
         return f"{_UNSET}{match[0]}"
 
+    whole = put_in(_VARIABLE, put, written)
+    if whole is None:
+        return f"{_UNSET}{written}", written.breaks
     # Where a line began moves with the variables put in before it.
     breaks = tuple((len(_VARIABLE.sub(put, written[:offset])), line) for offset, line in written.breaks)
-    return _VARIABLE.sub(put, written), breaks
+    return whole, breaks
 
 
 class _Service:
@@ -154,9 +157,13 @@ class _Service:
         if extends is None:
             return service
         other = scalar(extends) or scalar(mapping(extends).get("service"))
-        base = services.get(other) if other is not None and "file" not in mapping(extends) else None
+        file = scalar(mapping(extends).get("file"))
+        if file is not None:
+            services = self._services(self._put(file))
+        base = services.get(other) if other is not None else None
         if not isinstance(base, Map) or depth > 10:
             self._unresolved(service.key("extends"), "extends", f"the service {other} it extends")
+            self.container.fragment = True
             return service
         merged = Map({**self._extended(base, services, depth + 1)})
         merged.line = service.line
@@ -166,6 +173,17 @@ class _Service:
                 value = Map({**old, **value})
             merged[key] = value
         return merged
+
+    def _services(self, file: Text) -> Map:
+        found = self.library.read(file, file.path or self.path) if file.known else None
+        if found is None:
+            return Map()
+        try:
+            read = documents(found[1], found[0])
+        except UnreadableError:
+            # Said where the file itself is linted.
+            return Map()
+        return mapping(mapping(read[0] if read else None).get("services"))
 
     def reading(self) -> Reading:
         container = self.container
@@ -199,7 +217,7 @@ class _Service:
             if name is None:
                 continue
             name = self._put(name)
-            found = self.library.read(name, self.path) if name.known else None
+            found = self.library.read(name, name.path or self.path) if name.known else None
             if found is None:
                 self.container.whole_environment = False
                 self._unresolved(name, "env_file", f"the file {name}")
@@ -254,9 +272,9 @@ class _Service:
         notes += capability_notes(added, self._place("cap_add"))
         for item in items(service.get("volumes")):
             if isinstance(item, Text):
-                notes += mount_notes(*split_mount(self._put(item)), self._place("volumes"))
+                mount(self.container, *split_mount(self._put(item)), self._place("volumes"))
                 continue
             source, target = scalar(mapping(item).get("source")), scalar(mapping(item).get("target"))
             if source is not None:
-                notes += mount_notes(self._put(source), str(target or ""), self._place("volumes"))
+                mount(self.container, self._put(source), str(target or ""), self._place("volumes"))
         notes += user_notes(scalar(service.get("user")), self._place("user"))

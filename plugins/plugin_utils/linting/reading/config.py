@@ -24,11 +24,15 @@ def words_of(content: str, path: str) -> list[Text]:
         return []
     if len(found) > 1 or not isinstance(found[0], Map):
         raise UnreadableError("no mapping of options to values", "Write one document of option: value.", 1)
-    words: list[Text] = []
-    for key, value in found[0].items():
-        name = text(key).become(f"--{key}", tag="config")
-        words += _words(name, value)
-    return words
+    return words(found[0])
+
+
+def words(given: Map) -> list[Text]:
+    """Return the words vLLM makes of options in a mapping."""
+    found: list[Text] = []
+    for key, value in given.items():
+        found += _words(text(key).become(f"--{key}", tag="config"), value)
+    return found
 
 
 def _words(name: Text, value: Any) -> list[Text]:

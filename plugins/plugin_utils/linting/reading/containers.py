@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import re
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from ...problems import Severity
 from .. import releases
 from ..conditions import loopback
+from ..spelling import resolve
 from ..texts import Note, Process, Reading, Text
 from .launch import is_server_image
 
@@ -20,6 +22,8 @@ from .launch import is_server_image
 INTERNAL_PORTS = frozenset(
     {5555, 5557, 5600, 5601, 5710, 6379, 8265, 8998, 9256, 10001, 14579, 18000, 29500, 29501, 29550, 52365}
 )
+_SOME_VLLM = re.compile(r"(^|[/_-])vllm([-_:@/.]|$)")
+_MOVING = re.compile(r"(latest([-.].*)?|nightly|main|master|stable|edge|dev)?")
 _SOCKETS = re.compile(r".*/(docker|containerd|crio|podman)\.sock")
 
 Started = Callable[[Sequence[Text], Process], Reading]
@@ -36,7 +40,10 @@ class Port:
 
 @dataclass
 class Container:
-    """A container as some artefact describes it. ``entrypoint`` and ``command`` are None when the image's are used."""
+    """A container as some artefact describes it. ``entrypoint`` and ``command`` are None when the image's are used.
+
+    ``mounts`` are places in it and what of the host is there. ``fragment`` is True when a part of it is elsewhere.
+    """
 
     where: str
     at: Text
@@ -47,6 +54,8 @@ class Container:
     whole_environment: bool = True
     network: str = "container"
     ports: list[Port] = field(default_factory=list)
+    mounts: list[tuple[str, Text]] = field(default_factory=list)
+    fragment: bool = False
     settings: list[Note] = field(default_factory=list)
 
     def words(self) -> list[Text]:
@@ -65,6 +74,8 @@ def reading_of(container: Container, started: Started) -> Reading:
         environment=container.environment,
         whole_environment=container.whole_environment,
         network=container.network,
+        mounts=tuple(container.mounts),
+        fragment=container.fragment,
         release=releases.of_image(container.image) if container.image is not None else None,
     )
     words = container.words()
@@ -73,6 +84,9 @@ def reading_of(container: Container, started: Started) -> Reading:
         words = list(container.command or [])
         base.argv = words[1:] if words[:1] == ["serve"] else words
         reading.processes.append(base)
+    if not reading.processes and _is_vllm(container) and any(note.rule.startswith("ray-") for note in reading.notes):
+        # A node of a Ray cluster runs workers of vLLM: what they are given counts, what is missing does not.
+        reading.processes.append(dataclasses.replace(base, fragment=True))
     if not reading.processes and not reading.notes:
         if _opaque(container):
             found = f"the image {container.image}, whose own command is not visible"
@@ -86,19 +100,31 @@ def reading_of(container: Container, started: Started) -> Reading:
 
 
 def _image_serves(container: Container) -> bool:
-    if container.image is None or not is_server_image(container.image):
+    if container.image is None or container.entrypoint is not None:
         return False
-    return container.entrypoint is None and not (container.command and _is_program(container.command[0]))
+    first = container.command[0] if container.command else None
+    if is_server_image(container.image):
+        return first is None or not _is_program(first)
+    # An image of somebody's own, which hands its words on: they must be options only vLLM has.
+    return _SOME_VLLM.search(container.image) is not None and first is not None and _is_option(first)
+
+
+def _is_option(word: Text) -> bool:
+    return word.startswith("--") and resolve(word.partition("=")[0])[0] is not None
 
 
 def _is_program(word: Text) -> bool:
     return word.rsplit("/", 1)[-1] in ("sh", "bash", "python", "python3", "sleep", "ray", "vllm", "env", "nginx")
 
 
+def _is_vllm(container: Container) -> bool:
+    if container.image is not None and _SOME_VLLM.search(container.image):
+        return True
+    return any(name.startswith("VLLM_") for name in container.environment)
+
+
 def _opaque(container: Container) -> bool:
-    speaks = any(name.startswith("VLLM_") for name in container.environment)
-    named = container.image is not None and re.search(r"(^|[/_-])vllm([-_:@/.]|$)", container.image) is not None
-    return (named or speaks) and not container.command and container.entrypoint is None
+    return _is_vllm(container) and not container.command and container.entrypoint is None
 
 
 def _image_notes(container: Container) -> list[Note]:
@@ -109,7 +135,7 @@ def _image_notes(container: Container) -> list[Note]:
     if "@sha256:" in image:
         return []
     tag = image.rsplit("/", 1)[-1].partition(":")[2]
-    if tag in ("", "latest", "nightly", "main"):
+    if _MOVING.fullmatch(tag):
         found = f"{image}, whose content changes"
         return [Note("image-tag", image, place, found, severity=Severity.WARNING)]
     return [Note("image-tag", image, place, str(image))]
@@ -156,6 +182,14 @@ def mount_notes(source: Text, target: str, place: str) -> list[Note]:
     elif source in ("/", "/proc", "/sys", "/etc", "/root"):
         notes.append(Note("host-mount", source, place, str(source)))
     return [*notes, *target_notes(source.become(target), place)]
+
+
+def mount(container: Container, source: Text, target: str, place: str) -> None:
+    """Put ``source`` of the host at ``target`` of ``container``, and note what is wrong with it."""
+    container.settings += mount_notes(source, target, place)
+    # A name without a slash is a volume, which nobody else writes to.
+    if target and source.startswith((".", "/", "~", "$")):
+        container.mounts.append((target, source))
 
 
 def target_notes(target: Text, place: str) -> list[Note]:

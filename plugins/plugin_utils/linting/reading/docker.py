@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from ..texts import Note, Process, Text
-from .containers import Container, capability_notes, mount_notes, port_of, split_mount, user_notes
+from .containers import Container, capability_notes, mount, port_of, split_mount, user_notes
 from .environment import variables_of
 from .library import Library
 
@@ -118,11 +118,11 @@ def _privilege(container: Container, name: Text, value: Text) -> None:
     elif name == "--cap-add":
         container.settings += capability_notes([value.become(part) for part in value.split(",")], place)
     elif name == "--volume":
-        container.settings += mount_notes(*split_mount(value), place)
+        mount(container, *split_mount(value), place)
     elif name == "--mount":
         given = dict(part.partition("=")[::2] for part in value.split(","))
         source = given.get("source", given.get("src", ""))
         target = given.get("target", given.get("destination", given.get("dst", "")))
-        container.settings += mount_notes(value.become(source), target, place)
+        mount(container, value.become(source), target, place)
     elif name == "--user":
         container.settings += user_notes(value, place)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..texts import Note, Text
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from .kubernetes import Object, Pods
 
 Placed = tuple[str, Note]
+
+# Labels controllers put on the pods they make, with values no template tells.
+_CONTROLLED = {
+    "LeaderWorkerSet": ("leaderworkerset.sigs.k8s.io/",),
+    "StatefulSet": ("statefulset.kubernetes.io/", "apps.kubernetes.io/"),
+}
 
 
 def notes(known: Sequence[Object], serving: Sequence[Pods]) -> Iterator[Placed]:
@@ -44,7 +50,16 @@ def _strings(value: Any) -> dict[str, str]:
 
 def _selects(service: Object, pods: Pods) -> bool:
     selector = _strings(mapping(service.body.get("spec")).get("selector"))
-    return bool(selector) and service.near(pods.owner) and selector.items() <= dict(pods.labels).items()
+    return bool(selector) and service.near(pods.owner) and _among(selector, pods)
+
+
+def _among(wanted: Mapping[str, str], pods: Pods) -> bool:
+    """Tell whether ``wanted`` are labels of ``pods``; those only the controller knows count as there."""
+    own = _CONTROLLED.get(pods.owner.kind, ())
+    return all(
+        pods.labels.get(key) == value or (key not in pods.labels and key.startswith(own))
+        for key, value in wanted.items()
+    )
 
 
 def _service(service: Object) -> Iterator[Placed]:
@@ -112,4 +127,4 @@ def _covers(policy: Object, pods: Pods) -> bool:
         # What it selects is not worked out here; somebody thought about it.
         return policy.near(pods.owner)
     labels = _strings(selector.get("matchLabels"))
-    return policy.near(pods.owner) and labels.items() <= dict(pods.labels).items()
+    return policy.near(pods.owner) and _among(labels, pods)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..texts import UnreadableError
 from .kinds import by_name
+from .library import head
 
 _LEFT_OUT = frozenset({".git", ".venv", "node_modules", "__pycache__", ".tox", ".cache"})
 
@@ -25,9 +26,16 @@ def found_files(paths: Sequence[str]) -> tuple[list[tuple[str, bool]], list[tupl
     refused: list[tuple[str, UnreadableError]] = []
     for given in paths:
         path = Path(given)
-        if not path.exists():
+        try:
+            there, folder = path.exists(), path.is_dir()
+        except OSError as error:
+            found = f"a path that cannot be opened ({error.strerror})"
+            why = UnreadableError(found, "Check the path and its permissions.", expected="a file or a folder")
+            refused.append((given, why))
+            continue
+        if not there:
             refused.append((given, UnreadableError("nothing", "Check the path.", expected="a file or a folder")))
-        elif path.is_dir():
+        elif folder:
             for item in _below(path, refused):
                 shown = item.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
                 if shown == item:
@@ -56,8 +64,7 @@ def _below(folder: Path, refused: list[tuple[str, UnreadableError]]) -> Iterator
 
 def _is_script(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
-            return stream.read(2) == b"#!"
+        return head(path, 2) == b"#!"
     except OSError:
         # Nobody knows whether it is one; the name says nothing.
         return False

@@ -11,13 +11,14 @@ from typing import Any
 
 from ... import catalogue
 from ..spelling import resolve
-from .yaml_reading import Map
+from .yaml_reading import Map, walk
 
 KINDS = (
     "command",
     "compose",
     "config",
     "declaration",
+    "dockerfile",
     "environment",
     "kubernetes",
     "quadlet",
@@ -31,7 +32,9 @@ _NAMED = (
     (re.compile(r"\.(container|container\.d/[^/]+\.conf)$"), "quadlet"),
     (re.compile(r"(^|/)(\.env(\.[\w.-]+)?|[\w.-]*\.env|env|environment)$"), "environment"),
     (re.compile(r"\.(sh|bash|zsh|ksh)$"), "script"),
+    (re.compile(r"(^|/)(Dockerfile|Containerfile)([._-][\w.-]+)?$|\.(dockerfile|containerfile)$"), "dockerfile"),
 )
+_VALUES = re.compile(r"(^|[/._-])values([._-][\w.-]*)?\.ya?ml$")
 _SHEBANG = re.compile(r"#!.*\b(sh|bash|dash|zsh|ksh)\b")
 _ASSIGNMENT = re.compile(r"\s*(#.*|(export\s+)?[A-Za-z_][A-Za-z0-9_]*=.*)?")
 
@@ -44,10 +47,19 @@ def by_name(path: str) -> str | None:
     return "yaml" if path.endswith(_YAML) else None
 
 
+def are_values(path: str, documents: Sequence[Any]) -> bool:
+    """Tell whether YAML of no known kind is named, or looks, like the values of a chart."""
+    if _VALUES.search(path):
+        return True
+    return any({"repository", "tag"} <= held.keys() for document in documents for _place, held in walk(document))
+
+
 def by_content(content: str) -> str:
     """Return the kind of a text without a telling name; what is nothing else is taken for a script."""
     if _SHEBANG.match(content):
         return "script"
+    if re.search(r"(?m)^FROM +[\w./:@${}-]+", content) and re.search(r"(?m)^(RUN|CMD|ENTRYPOINT|ENV|COPY) ", content):
+        return "dockerfile"
     section = re.search(r"(?m)^\[(\w+)\]\s*$", content)
     if section is not None and re.search(r"(?m)^[A-Za-z]+\s*=", content):
         return "quadlet" if re.search(r"(?m)^\[Container\]\s*$", content) else "systemd"

@@ -12,13 +12,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..texts import Note, Process, Reading, Text
-from . import exposure, scripts
+from ..texts import Note, Process, Reading, Text, put_in
+from . import exposure, kuberay, patches, scripts
 from .containers import Container, Port, capability_notes, mount_notes, reading_of, target_notes, user_notes
+from .kuberay import RayGroup
 from .library import Library
+from .ray import ray_notes
 from .yaml_reading import Map, items, mapping, scalar
 
 _REFERENCE = re.compile(r"\$\$\(|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
+# Kubernetes has no such variables: something else (envsubst) puts them in before.
+_PUT_IN_BEFORE = re.compile(r"\$(\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,23 @@ def read(known: Sequence[Object], library: Library) -> dict[str, Reading]:
     """Return by file what the objects ``known``, which belong together, start and open."""
     readings: dict[str, Reading] = {item.path: Reading() for item in known}
     serving: list[Pods] = []
+    patched = patches.patched(known)
     for owner in known:
+        groups = kuberay.groups(owner.body, _label(owner))
+        readings[owner.path].add(kuberay.serving(owner.body, _label(owner)))
+        readings[owner.path].notes += kuberay.exposed(owner.body, _label(owner))
         for template in _templates(owner.body, _label(owner)):
-            reading = _Pod(owner, template, known, library).reading()
+            group = next((group for group in groups if template.place.startswith(f"{group.place}.")), None)
+            reading = _Pod(owner, template, known, library, group).reading()
+            if owner.path in patched or patches.unfinished(owner, template.spec):
+                readings[owner.path].add(patches.as_part(reading))
+                continue
             readings[owner.path].add(reading)
             if reading.processes:
                 at = reading.processes[0].at
                 links = scalar(template.spec.get("enableServiceLinks"))
-                serving.append(Pods(owner, template.labels, at, template.place, links != "false"))
+                labels = {**template.labels, **_given_labels(owner)}
+                serving.append(Pods(owner, labels, at, template.place, links != "false"))
     for path, note in exposure.notes(known, serving):
         readings[path].notes.append(note)
     return readings
@@ -89,6 +102,11 @@ def read(known: Sequence[Object], library: Library) -> dict[str, Reading]:
 
 def _label(owner: Object) -> str:
     return f"{owner.kind}/{owner.name}"
+
+
+def _given_labels(owner: Object) -> dict[str, str]:
+    # What the controller puts on the pods it makes of a template.
+    return {"leaderworkerset.sigs.k8s.io/name": owner.name} if owner.kind == "LeaderWorkerSet" else {}
 
 
 def _templates(value: Any, place: str, labels: Map | None = None) -> Iterator[_Template]:
@@ -107,11 +125,14 @@ def _templates(value: Any, place: str, labels: Map | None = None) -> Iterator[_T
 
 
 class _Pod:
-    def __init__(self, owner: Object, template: _Template, known: Sequence[Object], library: Library) -> None:
+    def __init__(
+        self, owner: Object, template: _Template, known: Sequence[Object], library: Library, group: RayGroup | None
+    ) -> None:
         self.owner = owner
         self.template = template
         self.known = known
         self.library = library
+        self.group = group
 
     def reading(self) -> Reading:
         spec = self.template.spec
@@ -120,14 +141,17 @@ class _Pod:
             for index, item in enumerate(items(spec.get(key))):
                 if isinstance(item, Map):
                     where = f"{self.template.place}.{key}[{index}]"
-                    reading.add(self._container(item, where))
+                    # The operator starts Ray in the first container.
+                    group = self.group if key == "containers" and index == 0 else None
+                    reading.add(self._container(item, where, group))
         if reading.processes:
             reading.notes += self._pod_notes(spec)
         return reading
 
-    def _container(self, item: Map, where: str) -> Reading:
+    def _container(self, item: Map, where: str, group: RayGroup | None) -> Reading:
         at = scalar(item.get("name")) or Text("", item.line, self.owner.path)
-        container = Container(where, at, image=scalar(item.get("image")))
+        image = scalar(item.get("image"))
+        container = Container(where, at, image=_put(image, {}) if image is not None else None)
         if _true(self.template.spec.get("hostNetwork")):
             container.network = "host"
         self._environment(item, container)
@@ -141,12 +165,29 @@ class _Pod:
                 address = scalar(mapping(port).get("hostIP"))
                 shown = host.become(f"hostPort {host}")
                 container.ports.append(Port(shown, str(address) if address else None, number))
+        shared = self._host_paths()
         for mount in items(item.get("volumeMounts")):
-            target = scalar(mapping(mount).get("mountPath"))
+            target, name = scalar(mapping(mount).get("mountPath")), scalar(mapping(mount).get("name"))
             if target is not None:
                 container.settings += target_notes(target, f"{where}.volumeMounts")
+                if name in shared:
+                    container.mounts.append((str(target), shared[name]))
         container.settings += self._security(mapping(item.get("securityContext")), where, at)
-        return reading_of(container, self._started)
+        if group is None:
+            return reading_of(container, self._started)
+        container.environment.update(group.environment)
+        if container.entrypoint is None and container.command is None:
+            container.entrypoint = group.start
+            return reading_of(container, self._started)
+        reading = reading_of(container, self._started)
+        base = Process(where, at, environment=container.environment, whole_environment=container.whole_environment)
+        reading.notes += ray_notes(group.start, base)
+        return reading
+
+    def _host_paths(self) -> dict[str, Text]:
+        volumes = [mapping(volume) for volume in items(self.template.spec.get("volumes"))]
+        paths = {scalar(volume.get("name")): scalar(mapping(volume.get("hostPath")).get("path")) for volume in volumes}
+        return {str(name): path for name, path in paths.items() if name is not None and path is not None}
 
     def _started(self, words: Sequence[Text], base: Process) -> Reading:
         return scripts.started(words, base, self.library)
@@ -252,6 +293,8 @@ def _decoded(value: Text) -> Text:
 
 def _put(value: Text, environment: Mapping[str, Text]) -> Text:
     """Return ``value`` with ``$(NAME)`` replaced by variables of the container, as Kubernetes does."""
+    if _PUT_IN_BEFORE.fullmatch(value):
+        return value.become(value, known=False, literal=False)
     if "$(" not in value:
         return value
     known, literal = value.known, value.literal
@@ -264,7 +307,8 @@ def _put(value: Text, environment: Mapping[str, Text]) -> Text:
         known, literal = known and held.known, False
         return str(held) if held.known else match[0]
 
-    return value.become(_REFERENCE.sub(put, value), known=known, literal=literal)
+    text = put_in(_REFERENCE, put, value)
+    return value.become(value, known=False) if text is None else value.become(text, known=known, literal=literal)
 
 
 def _true(value: Any) -> bool:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ..conditions import loopback, public
 from ..texts import Note, Text
 
 # Programs that only mention a server.
@@ -17,31 +16,36 @@ _TALKERS = frozenset(
     {"[", "[[", "alias", "apt", "awk", "cat", "command", "echo", "egrep", "grep", "kill", "killall", "man", "pgrep"}
     | {"pip", "pip3", "pkill", "printf", "sed", "test", "type", "which"}
 )
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
+ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _MODULE = re.compile(r"vllm\.entrypoints(\.openai)?\.api_server")
+_DEMO = "vllm.entrypoints.api_server"
 _SCRIPT = re.compile(r"\bvllm\b|\bray\b")
 
 
 @dataclass
 class Launch:
-    """A server found in words: what follows ``vllm serve``, and the variables set for it in front."""
+    """A server found in words: what follows ``vllm serve``, and the variables set for it in front.
+
+    ``demo`` is the word that starts vLLM's demonstration server, which knows no keys, else None.
+    """
 
     argv: list[Text]
     environment: dict[str, Text] = field(default_factory=dict)
+    demo: Text | None = None
 
 
 def find_launch(words: Sequence[Text]) -> Launch | None:
     """Return the server ``words`` start, None when they start none."""
-    if not words or _program(words[0]) in _TALKERS:
+    if talks(words):
         return None
     environment: dict[str, Text] = {}
     for index, word in enumerate(words):
         rest = list(words[index + 1 :])
-        if _program(word) in ("vllm", "vllm.entrypoints.cli.main") and rest and rest[0] == "serve":
+        if program(word) in ("vllm", "vllm.entrypoints.cli.main") and rest and rest[0] == "serve":
             return Launch(rest[1:], environment)
         if _MODULE.fullmatch(word) or word.endswith("openai/api_server.py"):
-            return Launch(rest, environment)
-        assigned = _ASSIGNMENT.fullmatch(word)
+            return Launch(rest, environment, word if word == _DEMO else None)
+        assigned = ASSIGNMENT.fullmatch(word)
         if assigned:
             environment[assigned[1]] = word.become(assigned[2])
         elif word in ("-O", "-OO"):
@@ -50,13 +54,19 @@ def find_launch(words: Sequence[Text]) -> Launch | None:
     return None
 
 
-def _program(word: Text) -> str:
+def talks(words: Sequence[Text]) -> bool:
+    """Tell whether ``words`` only speak of a server (``echo vllm serve``), or are none."""
+    return not words or program(words[0]) in _TALKERS
+
+
+def program(word: Text) -> str:
+    """Return the name of the program ``word`` starts."""
     return word.rsplit("/", 1)[-1]
 
 
 def inner_scripts(words: Sequence[Text]) -> Iterator[Text]:
     """Yield the words that are scripts themselves: ``sh -c "..."``, ``ssh host "..."``."""
-    if words and _program(words[0]) in _TALKERS:
+    if talks(words):
         return
     for index, word in enumerate(words[1:], 1):
         given = re.fullmatch(r"-[a-z]*c", words[index - 1]) is not None
@@ -75,38 +85,10 @@ def is_server_image(image: str) -> bool:
     )
 
 
-def ray_notes(words: Sequence[Text], environment: dict[str, Text], where: str) -> Iterator[Note]:
-    """Yield what is wrong with the Ray node ``words`` start."""
-    started = [
-        index for index, word in enumerate(words[:-1]) if _program(word) == "ray" and words[index + 1] == "start"
-    ]
-    if not started or _program(words[0]) in _TALKERS:
-        return
-    at = words[started[0]]
-    given = {}
-    rest = words[started[0] + 2 :]
-    for index, word in enumerate(rest):
-        name, equals, value = word.partition("=")
-        follows = rest[index + 1] if index + 1 < len(rest) else Text("")
-        given[name] = word.become(value) if equals else follows
-    place = f"{where}.ray" if where else "ray"
-    host = given.get("--dashboard-host")
-    if host is not None and host.known and not loopback(host):
-        yield Note("ray-dashboard", host, f"{place}.--dashboard-host", f"--dashboard-host {host}")
-    address = given.get("--node-ip-address")
-    if address is not None and public(address):
-        yield Note("ray-dashboard", address, f"{place}.--node-ip-address", f"--node-ip-address {address}")
-    mode = environment.get("RAY_AUTH_MODE")
-    if mode is None or (mode.known and mode != "token"):
-        yield Note("ray-auth", at, f"{place}.RAY_AUTH_MODE", "nothing" if mode is None else f"RAY_AUTH_MODE={mode!r}")
-    if "--head" in given and "--include-dashboard" not in given and host is None:
-        yield Note("ray-dashboard-on", at, f"{place}.--include-dashboard", "nothing")
-
-
 def weight_cache_notes(words: Sequence[Text], where: str) -> Iterator[Note]:
     """Yield what is wrong with the weight cache ``vllm preload`` starts."""
     for index, word in enumerate(words[:-1]):
-        if _program(word) == "vllm" and words[index + 1] == "preload":
+        if program(word) == "vllm" and words[index + 1] == "preload":
             for option in words[index + 2 :]:
                 if option.replace("_", "-").startswith("--weight-cache-health-port"):
                     yield Note("weight-cache", option, f"{where}.preload" if where else "preload", str(option))

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -75,7 +77,11 @@ class DiskLibrary:
         path = self._within(name, beside)
         if path is None or not path.is_dir():
             return []
-        return sorted(f"{name}/{item.name}" for item in path.iterdir())
+        try:
+            return sorted(f"{name}/{item.name}" for item in path.iterdir())
+        except OSError:
+            # Said where the folder itself is linted.
+            return []
 
     def _within(self, name: str, beside: str) -> Path | None:
         if not name or "\0" in name:
@@ -83,9 +89,25 @@ class DiskLibrary:
         path = Path(beside).parent / name
         try:
             real = path.resolve()
-            return path if any(real.is_relative_to(root) for root in self.roots) and real.exists() else None
+            if not any(real.is_relative_to(root) for root in self.roots) or not real.exists():
+                return None
+            # The short spelling, unless a link on the way makes it another file.
+            short = Path(os.path.normpath(path))
+            return short if short.resolve() == real else path
         except (OSError, RuntimeError):
             return None
+
+
+def head(path: Path, size: int) -> bytes:
+    """Return the first ``size`` bytes of ``path`` without waiting for anybody; raise OSError when they cannot be had.
+
+    Some files of the kernel look regular and are read as they are written.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        data: bytes | None = stream.read(size)
+    if data is None:
+        raise BlockingIOError(errno.EAGAIN, "nothing to read yet")
+    return data
 
 
 def contents(path: Path) -> str:
@@ -96,8 +118,7 @@ def contents(path: Path) -> str:
     try:
         if not path.is_file():
             raise UnreadableError("no regular file", "Name a file or a folder.", expected="a regular file")
-        with path.open("rb") as stream:
-            data = stream.read(LIMIT + 1)
+        data = head(path, LIMIT + 1)
     except OSError as error:
         why = error.strerror or str(error)
         raise UnreadableError(f"a file that cannot be opened ({why})", "Check the path and its permissions.") from error

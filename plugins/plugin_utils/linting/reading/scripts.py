@@ -10,12 +10,13 @@ import re
 from collections.abc import Sequence
 
 from ..releases import of_pin
-from ..texts import Note, Process, Reading, Text
+from ..texts import LONGEST, Note, Process, Reading, Text
 from . import docker
 from .containers import reading_of
 from .environment import variables_of
-from .launch import find_launch, inner_scripts, ray_notes, weight_cache_notes
+from .launch import find_launch, inner_scripts, weight_cache_notes
 from .library import Library
+from .ray import ray_notes
 from .shell import Line, Part, Scanner, Word
 
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=(.*)", re.DOTALL)
@@ -39,9 +40,15 @@ _KEYWORDS = frozenset(
         "}",
     }
 )
+# Files of tools and virtual environments: none of them sets what vLLM reads.
+_TOOLS = re.compile(
+    r"(.*/)?(activate|conda\.sh|setvars\.sh|set_env\.sh|nvm\.sh|\.?bashrc|\.?(bash_)?profile|os-release)"
+)
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "ssh"})
 _SERVER = re.compile(r"\bvllm +serve\b|vllm[/-]openai|api_server")
 _DEPTH = 5
+# More words than any command here has; arrays that hold themselves double with every line.
+WORDS = 10_000
 
 Variables = dict[str, "Text | list[Text]"]
 
@@ -55,10 +62,9 @@ def expand(word: Word, variables: Variables, origin: Text) -> list[Text]:
         values, sure = _values(part, variables, origin, word.line)
         started = started or part.quoted or bool(part.value and not part.variable) or not sure
         if part.quoted and not part.whole_array:
-            fields[-1] += " ".join(values)
-            known[-1] &= sure
-            continue
-        pieces = values if part.whole_array else [piece for value in values for piece in _split(value, part)]
+            pieces = [" ".join(values)]
+        else:
+            pieces = values if part.whole_array else [piece for value in values for piece in _split(value, part)]
         for number, piece in enumerate(pieces):
             started = True
             if number:
@@ -66,6 +72,8 @@ def expand(word: Word, variables: Variables, origin: Text) -> list[Text]:
                 known.append(True)
             fields[-1] += piece
         known[-1] &= sure
+        if len(fields) > WORDS or sum(map(len, fields)) > LONGEST:
+            return [Text(f"${part.value}", word.line, origin.path, known=False, block=origin.block)]
     if not started:
         return []
     return [
@@ -80,7 +88,7 @@ def _split(value: str, part: Part) -> list[str]:
 
 def _values(part: Part, variables: Variables, origin: Text, word_line: int) -> tuple[list[str], bool]:
     if part.opaque:
-        return ["$(...)"], False
+        return [f"${{{part.value}}}" if part.value else "$(...)"], False
     if not part.variable:
         return [part.value], True
     value = variables.get(part.value)
@@ -108,17 +116,17 @@ def started(words: Sequence[Text], base: Process, library: Library, depth: int =
     """Return the server ``words``, one command without a shell around it, starts."""
     reading = Reading()
     launch = find_launch(words)
-    environment = dict(base.environment)
     if launch is not None:
         process = dataclasses.replace(
             base,
             at=words[0] if not base.at.line else base.at,
             argv=launch.argv,
-            environment={**environment, **launch.environment},
+            environment={**base.environment, **launch.environment},
+            keyless=launch.demo,
         )
         reading.processes.append(process)
         return reading
-    reading.notes += ray_notes(words, environment, base.where)
+    reading.notes += ray_notes(words, base)
     reading.notes += weight_cache_notes(words, base.where)
     container = docker.run(words, base, library)
     if container is not None:
@@ -156,7 +164,8 @@ class _Script:
         if not words:
             return
         if words[0].literal() in ("for", "select") and len(words) > 1:
-            self.variables[words[1].literal()] = Text("", words[1].line, known=False)
+            name = words[1].literal()
+            self.variables[name] = Text(f"${name}", words[1].line, known=False)
             return
         prefix: dict[str, Text | list[Text]] = {}
         while words and self._assigned(words[0]) is not None:
@@ -182,12 +191,14 @@ class _Script:
         if word.array is not None:
             items = [text for item in word.array for text in expand(item, self.variables, self.content)]
             before = self.variables.get(match[1]) if match[2] else None
-            return match[1], [*(before if isinstance(before, list) else []), *items]
+            whole = [*(before if isinstance(before, list) else []), *items]
+            return match[1], whole if len(whole) <= WORDS else Text(f"${match[1]}", word.line, known=False)
         rest = Word(word.line, [Part(match[3], quoted=True), *(_quoted(part) for part in word.parts[1:])])
         value = (expand(rest, self.variables, self.content) or [Text("", word.line, self.content.path)])[0]
         old = self.variables.get(match[1])
         if match[2] and isinstance(old, Text):
-            value = value.become(old + value, known=old.known and value.known)
+            known = old.known and value.known and len(old) + len(value) <= LONGEST
+            value = value.become(old + value if known else f"${match[1]}", known=known)
         return match[1], value
 
     def _set(self, name: str, value: Text | list[Text]) -> None:
@@ -215,7 +226,7 @@ class _Script:
         elif program in ("source", ".") and len(words) > 1:
             self._source(words[1])
         elif program == "read":
-            self.variables.update({name: name.become("", known=False) for name in words[1:]})
+            self.variables.update({name: name.become(f"${name}", known=False) for name in words[1:]})
         else:
             environment = {name: value for name in self.exported if isinstance(value := self.variables.get(name), Text)}
             base = dataclasses.replace(
@@ -229,6 +240,8 @@ class _Script:
             self._document(words, *line.document)
 
     def _source(self, name: Text) -> None:
+        if _TOOLS.fullmatch(name):
+            return
         found = self.library.read(name, self.content.path or self.base.at.path) if name.known else None
         if found is None:
             self.whole = False

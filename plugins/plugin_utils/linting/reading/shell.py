@@ -24,6 +24,11 @@ _QUOTED = re.compile(r'(?:[^"\\$`]|\\["\\$`\n]|\\(?!["\\$`\n]))+')
 _ESCAPED = re.compile(r'\\(["\\$`\n])')
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
+# "$(cd "$(dirname "$0")" && pwd)" and its kin: the folder of the script.
+_SELF = r"(\$0|\$\{?BASH_SOURCE(\[0\])?\}?|\$\{0\})"
+_FILE = rf"(\"?{_SELF}\"?|\"?\$\((readlink -f|realpath)( --)? \"?{_SELF}\"?\)\"?)"
+_DIRNAME = rf"dirname( --)? {_FILE}"
+_FOLDER = re.compile(rf"\(({_DIRNAME}|cd( -P)?( --)? \"?\$\({_DIRNAME}\)\"?( >/?dev/null( 2>&1)?)? && pwd( -P)?)\)")
 _SPECIAL = re.compile(r"[@*#?$!0-9-]")
 
 
@@ -215,6 +220,9 @@ class Scanner:
             return Part(self._until("'"), quoted=True)
         if following == "(":
             self._advance(1)
+            if folder := _FOLDER.match(self.content, self.at):
+                self._advance(len(folder[0]))
+                return Part(".", quoted=quoted)
             self._balanced("(", ")")
             return Part("", quoted=quoted, opaque=True)
         if following == "{":
@@ -248,5 +256,7 @@ def braced(inner: str, quoted: bool) -> Part:
         return Part("", quoted=quoted, opaque=True)
     match = re.fullmatch(r"([A-Za-z_][A-Za-z0-9_]*|[@*#?$!0-9-])(\[[@*]\])?(?:(:?[-=])(.*))?", inner, re.DOTALL)
     if match is None:
-        return Part("", quoted=quoted, opaque=True)
+        # Other ways to put a variable in: its name is all that is known.
+        name = _NAME.match(inner)
+        return Part(name[0] if name else "", quoted=quoted, opaque=True)
     return Part(match[1], quoted=quoted, variable=True, default=match[4], whole_array=bool(match[2]))

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from ..texts import Note, Process, Reading, Text
 from . import docker, scripts, units
-from .containers import Container, capability_notes, mount_notes, port_of, reading_of, split_mount, user_notes
+from .containers import Container, capability_notes, mount, port_of, reading_of, split_mount, user_notes
 from .environment import variables_of
 from .library import Library
 
@@ -20,6 +21,8 @@ _SANDBOX = {
     "ProtectHome": frozenset({"yes", "true", "1", "on", "read-only", "tmpfs"}),
     "UMask": frozenset({"0077", "077", "77", "0027", "027", "27"}),
 }
+_VLLM = re.compile(r"(?i)vllm")
+_SCRIPT = re.compile(r"(?i)\.(sh|bash)$|(^|/)[^/]*vllm[^/]*$")
 _RUNS = ("ExecStart", "ExecStartPre", "ExecStartPost")
 
 
@@ -35,14 +38,29 @@ def read_service(content: str, path: str, library: Library) -> Reading:
             base.at = value
             base.where = f"Service.{key}"
             words = units.command(value, base.environment)
-            reading.add(scripts.started(words, base, library))
+            started = scripts.started(words, base, library)
+            if key == "ExecStart" and not started.processes and not started.notes and _VLLM.search(content):
+                started = _from_script(words, base, library)
+            reading.add(started)
     for process in reading.processes:
         process.where = "Service"
     if any(process.network == "host" for process in reading.processes):
         reading.notes += _sandbox(service, reading.processes[0].at)
-    if not reading.processes:
-        reading.notes = [note for note in reading.notes if note.rule != "unresolved"]
+    if all(note.rule == "unresolved" and not note.place.startswith("Service.Exec") for note in reading.notes):
+        # Files of a unit that starts no vLLM are nobody's business here.
+        reading.notes = reading.notes if reading.processes else []
     return reading
+
+
+def _from_script(words: Sequence[Text], base: Process, library: Library) -> Reading:
+    """Return what the script among ``words`` starts; a note when it is not at hand."""
+    script = next((word for word in words if _SCRIPT.search(word)), None)
+    if script is None:
+        return Reading()
+    found = library.read(script, script.path) if script.known else None
+    if found is None:
+        return Reading(notes=[Note("unresolved", script, base.where, f"the script {script}")])
+    return scripts.read(Text(found[1], 1, found[0], block=True), base, library)
 
 
 def read_drop_in(content: str, path: str, library: Library) -> Reading:
@@ -171,7 +189,7 @@ def _quadlet_privileges(settings: Mapping[str, list[Text]], container: Container
     for value in settings.get("AddCapability", []):
         container.settings += capability_notes(units.words(value), "Container.AddCapability")
     for value in settings.get("Volume", []):
-        container.settings += mount_notes(*split_mount(value), "Container.Volume")
+        mount(container, *split_mount(value), "Container.Volume")
     label = units.last(settings, "SecurityLabelDisable")
     if label is not None and label.lower() in ("true", "yes", "1"):
         container.settings.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ..texts import Text, UnreadableError
+from ..texts import Text, UnreadableError, put_in
 
 _SPECIFIER = re.compile(r"%[a-zA-Z]")
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -48,21 +48,21 @@ def extend(sections: Sections, content: str, path: str = "") -> None:
 
 def _lines(content: str) -> list[tuple[int, str]]:
     lines: list[tuple[int, str]] = []
-    held: str | None = None
+    held: list[str] = []
     start = 0
     for number, line in enumerate(content.split("\n"), 1):
         # Comments in the middle of a continued line are left out of it.
         if line.lstrip().startswith(("#", ";")):
             continue
-        if held is None:
+        if not held:
             start = number
-        text = line if held is None else f"{held} {line.lstrip()}"
+        text = line.lstrip() if held else line
         if text.endswith("\\"):
-            held = text[:-1]
+            held.append(text[:-1])
         else:
-            lines.append((start, text))
-            held = None
-    return lines if held is None else [*lines, (start, held)]
+            lines.append((start, " ".join([*held, text])))
+            held = []
+    return [*lines, (start, " ".join(held))] if held else lines
 
 
 def last(settings: Mapping[str, list[Text]], key: str) -> Text | None:
@@ -143,6 +143,6 @@ def command(value: Text, environment: Mapping[str, Text], prefixed: bool = True)
             known = known and held is not None and held.known
             return str(held) if held is not None else match[0]
 
-        put_in = _VARIABLE.sub(put, text)
-        found.append(text.become(put_in, known=known))
+        whole = put_in(_VARIABLE, put, text)
+        found.append(text.become(text if whole is None else whole, known=known and whole is not None))
     return found

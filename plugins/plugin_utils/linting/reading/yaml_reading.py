@@ -124,9 +124,7 @@ class _Maker:
         result = self._build(node)
         self.open.discard(id(node))
         if result[1] > NODES:
-            raise UnreadableError(
-                f"anchors that expand to more than {NODES} values", "Write the values out.", _line(node)
-            )
+            raise UnreadableError(f"more than {NODES} values with anchors written out", "Split the file.", _line(node))
         self.made[id(node)] = result
         return result
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.artefacts import lint_text
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.releases import of_image
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.texts import Text
 
 from .conftest import ruled, seen
 
@@ -185,3 +188,79 @@ def test_files_of_variables_dotenv_and_extends(folder: Lint) -> None:
         ("in/compose.yml", 5, "arg-host"),
         ("in/compose.yml", 8, "arg-grpc"),
     }
+
+
+def test_a_service_that_extends_one_of_another_file(folder: Lint) -> None:
+    base = "services:\n  base:\n    image: vllm/vllm-openai\n    command: [/m, --grpc]\n    env_file: [base.env]\n"
+    top = "services:\n  vllm:\n    extends: {file: ../base/compose.yml, service: base}\n    ports: ['8000:8000']\n"
+    files = {"top/compose.yml": top, "base/compose.yml": base, "base/base.env": "VLLM_SERVER_DEV_MODE=1\n"}
+    found = folder(files)
+    assert ("in/base/compose.yml", 4, "arg-grpc") in found
+    assert ("in/base/base.env", 1, "env-dev-mode") in found
+    assert ("in/top/compose.yml", 4, "published-port") in found
+    assert "unresolved" not in {rule for _path, _line, rule in found}
+
+
+def test_what_is_missing_beside_a_service_nobody_has_says_nothing() -> None:
+    text = "services:\n  vllm:\n    extends: {file: other.yml, service: vllm}\n    image: vllm/vllm-openai:v0.11.0\n"
+    assert ruled(text) == {"image-tag", "release-old", "unresolved"}
+    assert "api-key" in ruled(text.replace("    extends: {file: other.yml, service: vllm}\n", ""))
+
+
+def test_the_config_of_a_container_is_found_through_its_mounts(folder: Lint) -> None:
+    text = """\
+services:
+  vllm:
+    image: vllm/vllm-openai
+    command: [--config, /etc/vllm/serve.yaml]
+    network_mode: MODE
+    volumes:
+      - ${DIR:-./conf}:/etc/vllm:ro
+"""
+    config = "model: /m\ntrust-remote-code: true\n"
+    for mode in ("bridge", "host"):
+        found = folder({"compose.yml": text.replace("MODE", mode), "conf/serve.yaml": config})
+        assert ("in/conf/serve.yaml", 2, "arg-remote-code") in found
+        assert "unresolved" not in {rule for _path, _line, rule in found}
+    # A file of that name on the host is another one.
+    found = folder({"compose.yml": text.replace(":/etc/vllm:ro", ":/srv")})
+    assert ("in/compose.yml", 4, "unresolved") in found
+
+
+@pytest.mark.parametrize(
+    ("image", "serves"),
+    [
+        ("registry.example/vllm-gaudi:1.22.0", True),
+        ("registry.example/llm-vllm:1", True),
+        ("registry.example/proxy:1", False),
+    ],
+)
+def test_images_of_others_that_hand_their_words_to_vllm(image: str, serves: bool) -> None:
+    text = f"services:\n  chat:\n    image: {image}\n    command: --model /m --host 0.0.0.0 --grpc\n"
+    assert ((4, "arg-grpc") in seen(text)) is serves
+    assert "arg-grpc" not in ruled(text.replace("--model /m --host", "--listen"))
+
+
+@pytest.mark.parametrize(
+    ("image", "release"),
+    [
+        ("vllm/vllm-openai:v0.11.0", "0.11.0"),
+        ("registry.example:5000/vllm/vllm-openai:v0.10.1.1@sha256:0a", "0.10.1.1"),
+        ("rocm/vllm:rocm6.4.1_vllm_0.10.1_20250909", "0.10.1"),
+        ("rocm/vllm:rocm7_vllm-v0.10.1", "0.10.1"),
+        # Months, and releases of somebody's own.
+        ("nvcr.io/nvidia/vllm:25.11-py3", None),
+        ("registry.example/vllm-gaudi:1.22.0", None),
+        ("lmcache/vllm-openai:2025-05-27-v1", None),
+        ("vllm/vllm-openai", None),
+    ],
+)
+def test_which_tags_name_a_release(image: str, release: str | None) -> None:
+    assert of_image(Text(image)) == release
+
+
+def test_tags_that_move() -> None:
+    text = "services:\n  chat:\n    image: vllm/vllm-openai:TAG\n    command: --model /m\n"
+    found = {tag: lint_text(text.replace("TAG", tag)) for tag in ("latest-cpu", "latest", "v0.32.0", "nightly-0a1b2c")}
+    moving = {tag for tag, items in found.items() if any("content changes" in item.found for item in items)}
+    assert moving == {"latest-cpu", "latest"}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.artefacts import lint_paths, lint_text
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.reading.kinds import KINDS
-from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.reading.library import LIMIT
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.reading.library import LIMIT, head
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -33,8 +33,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "dashes": (b"- " * 50_000 + b"x", "YAML nested more than 100 levels deep"),
     "blocks": ("\n".join(" " * n + "a:" for n in range(1500)).encode(), "YAML nested more than 100 levels deep"),
     "keys": (b"? " * 5000 + b"a", "YAML nested more than 100 levels deep"),
-    "bomb": (BOMB.encode(), "anchors that expand to more than 200000 values"),
-    "merges": (MERGES.encode(), "anchors that expand to more than 200000 values"),
+    "bomb": (BOMB.encode(), "more than 200000 values with anchors written out"),
+    "merges": (MERGES.encode(), "more than 200000 values with anchors written out"),
     "itself": (b"a: &a [*a]\n", "an anchor that contains itself"),
     "tag": (
         b"services: !!python/object/apply:os.system [id]\n",
@@ -72,10 +72,95 @@ def test_hostile_files_are_one_error_each_and_the_rest_go_on(name: str, tmp_path
         "vllm serve /m --kv-transfer-config" + ".a" * 50_000 + " x",
         "vllm serve <<<<<<<< ((((( )))) ;;;; &&&& || | & > < \\",
         "vllm serve <<EOF",
+        # A few bytes that stand for more than memory holds.
+        "A=xxxxxxxxxx\n" + "A=$A$A$A$A$A$A$A$A$A$A\n" * 12 + "vllm serve $A",
+        "A=(x x)\n" + 'A=("${A[@]}" "${A[@]}")\n' * 40 + "vllm serve ${A[@]}",
+        "A=(x x)\n" + 'A+=("${A[@]}")\n' * 40 + "vllm serve ${A[@]}",
+        "A=x\n" + "A+=$A\n" * 60 + "vllm serve $A",
     ],
 )
 def test_hostile_scripts_end(text: str) -> None:
     lint_text(text, "script")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (
+            "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: vllm/vllm-openai\n    args: ['"
+            + "$(A)" * 100_000
+            + f"']\n    env: [{{name: A, value: {'x' * 100_000}}}]\n",
+            "kubernetes",
+        ),
+        (
+            "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: vllm/vllm-openai\n    args: ['$(A12)']\n"
+            "    env:\n    - {name: A0, value: xxxxxxxxxx}\n"
+            + "".join(f"    - {{name: A{n}, value: {f'$(A{n - 1})' * 10}}}\n" for n in range(1, 13)),
+            "kubernetes",
+        ),
+        ("FROM own\nENV A=xxxxxxxxxx\n" + "ENV A=$A$A$A$A$A$A$A$A$A$A\n" * 12 + "CMD vllm serve $A\n", "dockerfile"),
+        ("FROM own\n" + "RUN <<A\n" * 100_000, "dockerfile"),
+        ("FROM own\nENV " + "A=b " * 300_000 + "\n", "dockerfile"),
+        ("FROM own\nRUN " + "\\\n" * 300_000, "dockerfile"),
+        (f"[Service]\nEnvironment=A={'x' * 100_000}\nExecStart=vllm serve /m " + "${A}" * 100_000, "systemd"),
+        ("[Service]\nExecStart=vllm serve \\\n" + "x \\\n" * 100_000, "systemd"),
+    ],
+)
+def test_what_stands_for_more_than_memory_holds_is_not_written_out(text: str, kind: str) -> None:
+    lint_text(text, kind)
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.sh").write_text("vllm serve /m --grpc\n", encoding="utf-8")
+    result = lint_paths([f"/{'a' * 5000}", str(tmp_path / "a.sh")])
+    assert [item.found for item in result.findings if item.rule == "unreadable"] == [
+        "a path that cannot be opened (File name too long)"
+    ]
+    assert "arg-grpc" in {item.rule for item in result.findings}
+
+    def denied(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "vllm.service.d").mkdir()
+    (tmp_path / "vllm.service").write_text("[Service]\nExecStart=/usr/bin/vllm serve /m --grpc\n", encoding="utf-8")
+    monkeypatch.setattr(Path, "iterdir", denied)
+    assert "arg-grpc" in {item.rule for item in lint_paths([str(tmp_path / "vllm.service")]).findings}
+    monkeypatch.setattr(Path, "exists", denied)
+    assert [item.found for item in lint_paths([str(tmp_path)]).findings] == [
+        "a path that cannot be opened (Permission denied)"
+    ]
+
+
+def test_a_file_that_gives_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        with pytest.raises(BlockingIOError):
+            head(tmp_path / "pipe", 2)
+    finally:
+        os.close(writer)
+
+
+def test_a_file_that_was_named_and_starts_nothing_is_said(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Nothing.\n", encoding="utf-8")
+    (tmp_path / "nginx.service").write_text("[Service]\nExecStart=/usr/sbin/nginx\n", encoding="utf-8")
+    (finding,) = lint_paths([str(tmp_path / "notes.txt")]).findings
+    assert (finding.rule, finding.found) == ("unresolved", "nothing that starts vLLM")
+    assert not lint_paths([str(tmp_path)]).findings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("values-prod.yaml", "server: {image: vllm/vllm-openai}\n", True),
+        ("other.yaml", "engine:\n  - repository: lmcache/vllm-openai\n    tag: latest\n", True),
+        ("values.yaml", "image: nginx\n", False),
+        ("other.yaml", "note: vllm\n", False),
+    ],
+)
+def test_values_of_a_chart_are_said_to_be_no_manifests(tmp_path: Path, name: str, text: str, said: bool) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [item.rule for item in lint_paths([str(tmp_path)]).findings] == ["not-rendered"] * said
 
 
 def test_an_artefact_with_many_servers_is_cut() -> None:

@@ -236,3 +236,95 @@ def test_templates_of_a_chart_are_said_once_and_only_if_they_start_vllm(folder: 
     found = folder({"chart/templates/vllm.yaml": f"# vllm\n{template}", "chart/templates/other.yaml": template})
     assert found == {("in/chart/templates/vllm.yaml", 4, "not-rendered")}
     assert ruled(template, "kubernetes", "vllm.yaml") == {"unreadable"}
+
+
+PATCH = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  template:
+    spec:
+      containers:
+        - name: server
+          image: vllm/vllm-openai:v0.11.0
+          env: [{name: VLLM_SERVER_DEV_MODE, value: "1"}]
+"""
+
+
+def test_a_patch_is_a_part_and_what_is_missing_in_it_says_nothing() -> None:
+    assert ruled(PATCH) == {"env-dev-mode", "image-tag", "release-old"}
+    whole = PATCH.replace("spec:\n", "spec:\n  selector: {matchLabels: {app: chat}}\n", 1)
+    assert ruled(whole) >= {"env-dev-mode", "api-key", "network-policy", "run-as-anybody"}
+
+
+def test_what_a_kustomization_names_as_a_patch_is_one(folder: Lint) -> None:
+    patch = PATCH.replace("          env:", '          args: ["--model", "/m"]\n          env:')
+    assert ("in/patch.yaml", 8, "api-key") in folder({"patch.yaml": patch})
+    head = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+    for listed in ("patches: [{path: patch.yaml}]", "patchesStrategicMerge: [./patch.yaml]"):
+        found = folder({"patch.yaml": patch, "kustomization.yaml": f"{head}{listed}\n"})
+        assert "api-key" not in {rule for _path, _line, rule in found}
+        assert ("in/patch.yaml", 11, "env-dev-mode") in found
+
+
+def test_a_service_may_select_by_labels_only_the_controller_knows() -> None:
+    text = """\
+apiVersion: leaderworkerset.x-k8s.io/v1
+kind: LeaderWorkerSet
+metadata: {name: chat}
+spec:
+  leaderWorkerTemplate:
+    leaderTemplate:
+      metadata: {labels: {role: leader}}
+      spec: {containers: [{name: a, image: vllm/vllm-openai, args: [/m]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: chat}
+spec:
+  type: LoadBalancer
+  selector: {leaderworkerset.sigs.k8s.io/name: chat, leaderworkerset.sigs.k8s.io/worker-index: "0", role: leader}
+"""
+    assert (14, "service-exposed") in seen(text)
+    assert "service-exposed" not in ruled(text.replace("io/name: chat", "io/name: other"))
+    assert "service-exposed" not in ruled(text.replace("role: leader}\n", "role: worker}\n"))
+    assert "service-exposed" not in ruled(text.replace("kind: LeaderWorkerSet", "kind: Deployment"))
+
+
+def test_variables_something_else_puts_in_before_are_no_values() -> None:
+    pod = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+    - name: server
+      image: $IMAGE
+      command: [vllm, serve, /m]
+      env: [{name: HF_TOKEN, value: VALUE}, {name: VLLM_SERVER_DEV_MODE, value: "${MODE}"}]
+"""
+    assert "env-secret" in ruled(pod.replace("VALUE", "hf_abcdef"))
+    for written in ("$HF_TOKEN", "${HF_TOKEN}"):
+        text = pod.replace("VALUE", f'"{written}"')
+        assert not {"env-secret", "env-dev-mode", "image-tag"} & ruled(text)
+        assert (9, "unresolved") in seen(text)
+
+
+def test_a_cache_in_the_container_is_nobody_elses_until_the_host_is_mounted_there() -> None:
+    pod = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: chat}
+spec:
+  containers:
+    - name: server
+      image: vllm/vllm-openai
+      args: [/m]
+      env: [{name: TRITON_CACHE_DIR, value: /cache/triton}]
+      volumeMounts: [{name: cache, mountPath: /cache}]
+  volumes: [{name: cache, hostPath: {path: /tmp/shared}}]
+"""
+    assert (9, "env-cache-shared") in seen(pod)
+    assert "env-cache-shared" not in ruled(pod.replace("/tmp/shared", "/srv/cache"))  # noqa: S108 - a text
+    assert "env-cache-shared" not in ruled(pod.replace("/cache/triton", "/tmp/triton"))  # noqa: S108 - a text

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.artefacts import lint_text
 
 from .conftest import ruled, seen
 
@@ -152,3 +155,57 @@ VLLM_HOST_IP=${ADDRESS}
         (9, "unresolved"),
         (10, "unresolved"),
     }
+
+
+Lint = Callable[[dict[str, str]], set[tuple[str, int, str]]]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        '"$(dirname "$0")"',
+        '$(dirname "${BASH_SOURCE[0]}")',
+        '"$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"',
+        '"$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" >/dev/null 2>&1 && pwd -P)"',
+        '$(dirname "$(readlink -f "$0")")',
+    ],
+)
+def test_files_beside_the_script(folder: Lint, place: str) -> None:
+    script = f'#!/bin/bash\nHERE={place}\nsource "$HERE/../conf/vllm.sh"\nvllm serve /m\n'
+    found = folder({"bin/run.sh": script, "conf/vllm.sh": "export VLLM_SERVER_DEV_MODE=1\n"})
+    assert ("in/conf/vllm.sh", 1, "env-dev-mode") in found
+    assert "unresolved" not in {rule for _path, _line, rule in found}
+
+
+def test_other_substituted_commands_stay_unknown() -> None:
+    assert "unresolved" in ruled('source "$(find / -name a)/x"\nvllm serve /m\n', "script")
+    assert "unresolved" in ruled('source "$(dirname "$1")/x"\nvllm serve /m\n', "script")
+
+
+@pytest.mark.parametrize("tool", ["venv/bin/activate", "/opt/intel/oneapi/setvars.sh", "~/.bashrc"])
+def test_environments_of_tools_hide_no_missing_key(tool: str) -> None:
+    text = f"source {tool}\nvllm serve /m --host 10.0.0.1\n"
+    assert "api-key" in ruled(text, "script")
+    assert "unresolved" not in ruled(text, "script")
+    assert "api-key" not in ruled(text.replace(tool, "vllm.env"), "script")
+
+
+def test_the_server_for_demonstrations_asks_for_no_key() -> None:
+    text = "export VLLM_API_KEY=$(cat /run/key)\npython -m vllm.entrypoints.api_server --model /m\n"
+    assert (2, "api-key") in seen(text, "script")
+    assert "api-key" not in ruled(text.replace("entrypoints.api", "entrypoints.openai.api"), "script")
+
+
+def test_many_words_that_are_not_known_are_one_line() -> None:
+    words = " ".join(f'${{A{number}:+--seed "$A{number}"}}' for number in range(20))
+    findings = [item for item in lint_text(f"vllm serve /m {words}", "script") if item.rule == "unresolved"]
+    assert len(findings) == 1
+    assert findings[0].found.startswith("${A0}, ${A1}, ")
+    assert "and 12 more" in findings[0].found
+
+
+def test_words_read_and_looped_over_keep_their_names() -> None:
+    text = 'read -r -a EXTRA <<< "$ARGS"\nfor host in $HOSTS; do vllm serve /m --host $host "${EXTRA[@]}"; done\n'
+    found = " ".join(item.found for item in lint_text(text, "script") if item.rule == "unresolved")
+    assert "$host" in found
+    assert "$EXTRA" in found

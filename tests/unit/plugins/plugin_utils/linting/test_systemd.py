@@ -130,3 +130,17 @@ def test_the_ports_of_a_pod_are_its_containers(folder: Lint) -> None:
         }
     )
     assert ("in/llm.pod", 2, "published-port") in found
+
+
+def test_a_unit_that_runs_a_script(folder: Lint) -> None:
+    unit = "[Service]\nEnvironment=VLLM_SERVER_DEV_MODE=1\nExecStart=/usr/bin/env bash run-vllm.sh\n"
+    found = folder({"vllm.service": unit, "run-vllm.sh": "vllm serve /m --grpc\n"})
+    assert ("in/vllm.service", 2, "env-dev-mode") in found
+    assert ("in/run-vllm.sh", 1, "arg-grpc") in found
+    assert "unresolved" not in {rule for _path, _line, rule in found}
+
+
+def test_a_script_nobody_has_is_said() -> None:
+    assert (2, "unresolved") in seen("[Service]\nExecStart=/opt/vllm/bin/run.sh\n", "systemd")
+    assert not seen("[Service]\nExecStart=/opt/other/bin/run.sh\n", "systemd")
+    assert not seen("[Unit]\nAfter=vllm.service\n[Service]\nExecStart=/usr/sbin/nginx\n", "systemd")
