@@ -48,7 +48,7 @@ integration: machine
 	@scripts/suite integration
 
 docs: venv
-	@PYTHONPATH=.cache .venv/bin/python tools/make_docs.py && PYTHONPATH=.cache .venv/bin/python tools/make_rules.py
+	@PYTHONPATH=.cache:tests .venv/bin/python tools/make_docs.py && PYTHONPATH=.cache .venv/bin/python tools/make_rules.py
 
 sanity: venv
 	@scripts/sanity

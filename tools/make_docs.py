@@ -1,9 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the pages that come from the same data as the code: docs/declaration.md.
+"""Write the pages that come from the same data as the code: docs/declaration.md, docs/topologies.md.
 
-Usage: PYTHONPATH=.cache python tools/make_docs.py [--check]
+Usage: PYTHONPATH=.cache:tests python tools/make_docs.py [--check]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import make_topologies
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.kinds import Kind, ListOf, Record
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.schema import CLUSTER, NODE
 
@@ -62,7 +63,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail when a page is stale")
     check = parser.parse_args().check
     stale = []
-    for path, text in {DOCS / "declaration.md": declaration_page()}.items():
+    pages = {DOCS / "declaration.md": declaration_page(), DOCS / "topologies.md": make_topologies.page()}
+    for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)
             if not check:
