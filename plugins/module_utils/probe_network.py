@@ -202,3 +202,14 @@ def listeners(root: str = "/") -> List[Dict[str, Any]]:
         names = owners.get(entry.pop("inode"), {})
         entry["processes"] = [{"pid": pid, "name": names[pid]} for pid in sorted(names)]
     return sorted(found, key=lambda entry: (entry["protocol"], entry["port"], entry["family"], entry["address"]))
+
+
+def resolved(names: List[str], timeout: float = 5.0) -> Dict[str, List[str]]:
+    """Name to its addresses, sorted; none when it does not resolve on this host in time."""
+    found: Dict[str, List[str]] = {}
+    for name in names:
+        try:
+            found[name] = sorted(resolve(name, timeout))
+        except Unknown:  # that it has no address is the fact
+            found[name] = []
+    return found

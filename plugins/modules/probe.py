@@ -27,6 +27,16 @@ options:
     type: list
     elements: path
     default: []
+  models:
+    description: Directories of models whose C(config.json) is wanted.
+    type: list
+    elements: path
+    default: []
+  names:
+    description: Names of hosts this host has to resolve.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     support: full
@@ -171,6 +181,16 @@ probe:
       type: list
       elements: str
       sample: [/dev/nvidia0, /dev/nvidiactl]
+    models:
+      description: >-
+        Sizes of each model asked for, from its C(config.json), by path; C(null) when there is none to read. Keys are
+        C(attention_heads), C(key_value_heads), C(layers) and C(experts), each C(null) when the file does not say.
+      type: dict
+      sample: {/srv/models/example: {attention_heads: 32, key_value_heads: 8, layers: 32, experts: null}}
+    names:
+      description: Addresses of each name asked for; an empty list when it does not resolve.
+      type: dict
+      sample: {packages.example.org: [192.0.2.80]}
     installed:
       description: What this collection installed before. C(vllm) is null in an unfinished installation.
       type: dict
@@ -191,7 +211,12 @@ import socket
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import probe_firewalls, probe_host, probe_network
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    probe_firewalls,
+    probe_host,
+    probe_model,
+    probe_network,
+)
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Collector, Unknown, find_tool
 
 TOOLS = ("nft", "ip", "systemd-run", "sysctl")
@@ -208,7 +233,7 @@ def tools():
     return found
 
 
-def collect(packages, disk_paths, root="/"):
+def collect(packages, disk_paths, models=(), names=(), root="/"):
     """All facts of this host, as documented in RETURN."""
     gather = Collector()
     hostname = gather.add("hostname", socket.gethostname)
@@ -235,6 +260,8 @@ def collect(packages, disk_paths, root="/"):
     gather.add("sysctl", probe_host.sysctls, root)
     gather.add("rdma_devices", probe_host.rdma_devices, root)
     gather.add("accelerators", probe_host.accelerators, root)
+    gather.add("models", probe_model.models, models, root)
+    gather.add("names", probe_network.resolved, names)
     gather.add("installed", probe_host.installed, root)
     if os.geteuid() != 0:
         gather.note("listeners", "not root: processes of other users have no name")
@@ -249,13 +276,16 @@ def main():
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
             "disk_paths": {"type": "list", "elements": "path", "default": []},
+            "models": {"type": "list", "elements": "path", "default": []},
+            "names": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     for path in module.params["disk_paths"]:
         if not os.path.isabs(path):
             module.fail_json(msg="disk_paths: found %r, expected an absolute path such as /opt/hardened-vllm." % path)
-    module.exit_json(changed=False, probe=collect(module.params["packages"], module.params["disk_paths"]))
+    wanted = [module.params[name] for name in ("packages", "disk_paths", "models", "names")]
+    module.exit_json(changed=False, probe=collect(*wanted))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from .declaration.model import Declaration
 from .declaration.reading import read
 from .linting.lint import lint
 from .planning.acceptance import not_in_release
+from .planning.fit import misfits
 from .planning.plan import build
 from .planning.ports import collisions
 from .planning.reality import Probes, with_interfaces
@@ -59,7 +60,13 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
     probes: Probes = {name: host["probe"] for name, host in hosts.items() if host.get("probe")}
     declaration, contradictions = with_interfaces(declaration, probes)
     made = build(declaration)
-    found = [*collisions(made), *not_in_release(made), *unprotected(made["release"]), *_lint_plan(declaration, made)]
+    found = [
+        *collisions(made),
+        *misfits(made, probes),
+        *not_in_release(made),
+        *unprotected(made["release"]),
+        *_lint_plan(declaration, made),
+    ]
     return made, sorted([*problems, *contradictions, *found])
 
 

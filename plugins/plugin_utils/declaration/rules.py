@@ -123,7 +123,7 @@ def check_owned(engine: Mapping[str, Any], report: Report) -> None:
                     "argument-owned",
                     f"--{flag}",
                     "an option the plan does not set itself",
-                    f"It comes from {owner}: change it there.",
+                    _where_owned(owner),
                 )
             )
         elif not catalogue.is_known_flag(flag):
@@ -145,9 +145,15 @@ def check_owned(engine: Mapping[str, Any], report: Report) -> None:
                     "environment-owned",
                     name,
                     "a variable the plan does not set itself",
-                    f"It comes from {owner}: change it there.",
+                    _where_owned(owner),
                 )
             )
+
+
+def _where_owned(owner: str) -> str:
+    return (
+        "The plan always sets it: leave it out." if owner == "the plan" else f"It comes from {owner}: change it there."
+    )
 
 
 def check_admin(admin: Mapping[str, Any], report: Report) -> None:

@@ -12,7 +12,7 @@ from ..declaration.model import Declaration
 from .parallel import arguments
 from .ray import ray_environment, uses_ray
 from .release import options_of, variables_of
-from .topology import Seat, ranks_behind
+from .topology import Seat, accelerators, ranks_behind
 from .transfer import transfer_arguments, transfer_environment
 
 USER = "vllm"
@@ -73,6 +73,7 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
         "environment": _environment(declaration, seat),
         "secret_arguments": {"api-key": "upstream"} if seat.api else {},
         "devices": list(engine["devices"]),
+        "accelerators": accelerators(declaration, seat),
         "read_paths": [values["model"]["path"], *([values["cache"]["config"]] if values["cache"] is not None else [])],
         "memory_max": engine["memory_max"],
         "api": {"address": str(leg.primary), "port": engine["port"] + seat.local} if seat.api else None,

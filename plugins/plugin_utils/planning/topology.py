@@ -110,3 +110,11 @@ def ranks_behind(declaration: Declaration, seat: Seat) -> int:
     if declaration.values["engine"]["load_balancing"] == "internal":
         return data_parallel_ranks(declaration, seat.group)
     return seat.ranks
+
+
+def accelerators(declaration: Declaration, seat: Seat) -> int:
+    """Return how many accelerators the process of ``seat`` uses on its host."""
+    engine = declaration.values["engine"]
+    if declaration.values["topology"] == "data_parallel":
+        return seat.ranks * int(engine["accelerators_per_rank"])
+    return int(engine["ranks_per_node"])

@@ -5,13 +5,24 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import validate
 from ansible_collections.hardened.vllm.plugins.plugin_utils.problems import Severity
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.topologies import declaration
 
+from .conftest import TODAY
+from .test_topology_rules import MISTAKES as TOPOLOGY_MISTAKES
+
+SOURCE = Path(__file__).resolve().parents[4] / "plugins" / "plugin_utils"
 Mistake = Callable[[Any, Any], Any]
 
 
@@ -43,6 +54,40 @@ def put(path: str, value: Any) -> Mistake:
 
 def addresses(host: str, network: str, value: list[str]) -> Mistake:
     return put(f"hosts/{host}/node/addresses/{network}", value)
+
+
+def both(*mistakes: Mistake) -> Mistake:
+    def mistake(cluster: Any, hosts: Any) -> None:
+        for one in mistakes:
+            one(cluster, hosts)
+
+    return mistake
+
+
+def probed(probe: dict[str, Any]) -> Mistake:
+    return put("hosts/engine1/probe", probe)
+
+
+SOUND = {"addresses": {"10.20.1.11": "eth1", "fd20:1::11": "eth1", "10.20.2.11": "eth0"}}
+CARDS = {"accelerators": ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl"]}
+SIZES = {"attention_heads": 32, "key_value_heads": 8, "layers": 32, "experts": 8}
+
+
+def sized(**sizes: int | None) -> Mistake:
+    return probed({**SOUND, "models": {"/srv/models/example": {**SIZES, **sizes}}})
+
+
+def no_edge(cluster: Any, hosts: Any) -> None:
+    del cluster["networks"]["management"]
+    cluster["admin"]["ssh_from"] = ["10.20.1.0/24"]
+    hosts["engine1"]["node"]["addresses"]["edge"] = hosts["engine1"]["node"]["addresses"].pop("management")
+    del cluster["networks"]["edge"]
+    cluster["gateway"]["network"] = "fabric"
+
+
+old_release = both(
+    put("cluster/engine", {"arguments": {"max-num-queued-tokens": 1000}}), put("cluster/release", "0.22.1")
+)
 
 
 MISTAKES: list[tuple[str, str, Mistake]] = [
@@ -158,13 +203,115 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         for name in ("https://example.org", "*.example.org", "example.org:443", "Example.org", "10.0.0.1", "a/b", "")
     ],
     ("wrong-type", "vllm_cluster.media.allowed_domains", put("cluster/media/allowed_domains", "example.org")),
+    ("network-undeclared", "hosts.engine1.vllm_node.addresses.edge[0]", no_edge),
+    (
+        "address-family",
+        "hosts.engine1.vllm_node.addresses.fabric",
+        addresses("engine1", "fabric", ["fd20:1::11"]),
+    ),
+    ("not-in-release", "hosts.engine1.engine.argv.--max-num-queued-tokens", old_release),
+    ("protection-missing", "vllm_cluster.release", put("cluster/release", "0.22.1")),
+    ("address-not-on-host", "hosts.engine1.vllm_node.addresses.fabric", probed({"addresses": {"fd20:1::11": "eth1"}})),
+    (
+        "addresses-apart",
+        "hosts.engine1.vllm_node.addresses.fabric",
+        probed({"addresses": {"10.20.1.11": "eth1", "fd20:1::11": "eth2"}}),
+    ),
+    (
+        "interface-mismatch",
+        "hosts.engine1.vllm_node.interfaces.fabric",
+        probed({"addresses": {"10.20.1.11": "eth7", "fd20:1::11": "eth7"}}),
+    ),
+    (
+        "name-is-loopback",
+        "hosts.engine1",
+        probed({**SOUND, "name_resolution": {"addresses": ["127.0.1.1"], "loopback": True}}),
+    ),
+    ("rdma-unfiltered", "hosts.engine1", probed({**SOUND, "rdma_devices": [{"name": "mlx5_0"}]})),
+    (
+        "port-taken",
+        "hosts.engine1.listeners.api",
+        probed({**SOUND, "listeners": [{"protocol": "tcp", "port": 8000, "processes": [{"pid": 7, "name": "java"}]}]}),
+    ),
+    ("name-unresolved", "vllm_cluster.install.index_url", probed({**SOUND, "names": {"packages.example.org": []}})),
+    (
+        "accelerators-few",
+        "hosts.engine1",
+        both(put("cluster/engine", {"devices": ["char-nvidia*"], "ranks_per_node": 4}), probed({**SOUND, **CARDS})),
+    ),
+    (
+        "heads-uneven",
+        "hosts.engine1.engine.argv.--tensor-parallel-size",
+        both(put("cluster/topology", "tensor_parallel"), sized(attention_heads=15)),
+    ),
+    (
+        "layers-few",
+        "hosts.engine1.engine.argv.--pipeline-parallel-size",
+        both(put("cluster/topology", "pipeline_parallel"), sized(layers=1)),
+    ),
+    (
+        "balancing-dense",
+        "hosts.engine1.engine.argv.--data-parallel-rank",
+        both(put("cluster/engine", {"load_balancing": "external"}), sized(experts=None)),
+    ),
 ]
+SENTENCES: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("sentences.yml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("rule", "path", "mistake"), MISTAKES, ids=lambda value: str(value)[:60])
-def test_each_mistake_is_found(rule: str, path: str, mistake: Mistake, cluster: Any, hosts: Any, today: Any) -> None:
+def found(cluster: Any, hosts: Any, today: Any, rule: str, path: str) -> list[str]:
+    problems = validate(cluster, hosts, today)
+    return [problem.sentence() for problem in problems if (problem.rule, problem.path) == (rule, path)]
+
+
+def numbered(mistakes: list[tuple[str, str, Mistake]]) -> list[tuple[str, str, Mistake, int]]:
+    """The mistakes of one rule and path are told apart by their order."""
+    seen: dict[tuple[str, str], int] = {}
+    rows = []
+    for rule, path, mistake in mistakes:
+        number = seen.get((rule, path), 0)
+        seen[rule, path] = number + 1
+        rows.append((rule, path, mistake, number))
+    return rows
+
+
+@pytest.mark.parametrize(("rule", "path", "mistake", "number"), numbered(MISTAKES), ids=lambda value: str(value)[:60])
+def test_each_mistake_is_said_in_full(
+    rule: str, path: str, mistake: Mistake, number: int, cluster: Any, hosts: Any, today: Any
+) -> None:
+    assert found(cluster, hosts, today, rule, path) == [], "the sound declaration must not have it"
     mistake(cluster, hosts)
-    assert (rule, path) in errors(cluster, hosts, today)
+    assert found(cluster, hosts, today, rule, path) == [SENTENCES[f"{rule} {path}"][number]]
+
+
+def rules_in_the_source() -> set[str]:
+    """The second argument of every Problem that validation and planning make."""
+    rules = set()
+    for folder in ("declaration", "planning"):
+        for file in (SOURCE / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
+                    rules.add(ast.literal_eval(node.args[1]))
+    return rules
+
+
+def test_every_rule_has_a_sentence_that_is_tested() -> None:
+    tested = {rule for rule, _path, _mistake in MISTAKES}
+    tested |= {re.findall(r"\[([a-z-]+)\]", sentence)[0] for _name, _changes, sentence in TOPOLOGY_MISTAKES}
+    tested |= {"listener-collision"}  # test_plan_properties.py
+    assert rules_in_the_source() - tested == set()
+    assert {"unknown-key", "ray-unsafe", "heads-uneven"} <= rules_in_the_source()
+
+
+@given(st.randoms())
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_hosts_does_not_change_what_is_said(random: Any) -> None:
+    cluster, hosts = declaration("data parallel, internal")
+    cluster["modle"] = 1
+    for host in hosts.values():
+        host["node"]["addresses"]["fabric"] = ["10.20.0.12"]
+    order = list(hosts)
+    random.shuffle(order)
+    assert validate(cluster, {name: hosts[name] for name in order}, TODAY) == validate(cluster, hosts, TODAY)
 
 
 def test_all_mistakes_are_named_together_and_in_order(cluster: Any, hosts: Any, today: Any) -> None:
