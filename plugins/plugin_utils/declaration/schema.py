@@ -9,29 +9,23 @@ Validation, the planner's defaults and docs/declaration.md all come from here.
 from __future__ import annotations
 
 from .kinds import Choice, Field, Integer, ListOf, MapOf, Record, Scalar, Text
-
-NAME = Text("a name of lower-case letters, digits and dashes that starts with a letter", r"[a-z][a-z0-9-]{0,31}")
-PATH = Text("an absolute path without spaces or dot segments", r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")
-CONTROLLER_PATH = Text("the path of a file or directory on the controller")
-PORT = Integer(1, 65535)
-PORTS = Text("a range of ports such as 40000-44999", r"[0-9]{1,5}-[0-9]{1,5}")
-NETWORKS = ("fabric", "management", "edge")
-ADDRESS_BLOCK = Text("an address block in CIDR notation", r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
-ADDRESS = Text("an IP address", r"[0-9A-Za-z:.*%-]+")
-HOST_NAME = Text(
-    "an exact lower-case host name: no scheme, port, path, wildcard or address",
-    r"(?=.{1,253}$)(?!.*\.[0-9]+$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+from .schema_gateway import GATEWAY, TENANT
+from .texts import (
+    ADDRESS,
+    ADDRESS_BLOCK,
+    CONTROLLER_PATH,
+    DATE,
+    DEVICE,
+    FLAG,
+    HOST_NAME,
+    NAME,
+    NETWORKS,
+    PATH,
+    PORT,
+    PORTS,
+    RULE,
+    VARIABLE,
 )
-FLAG = Text("a long option of vllm serve without its leading dashes", r"[A-Za-z][A-Za-z0-9_.+-]*")
-VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")
-DIGEST = Text("a SHA-256 digest of 64 lower-case hexadecimal digits", r"[0-9a-f]{64}")
-SECRET = Text("a key of at least 32 printable characters without spaces", r"[!-~]{32,512}", secret=True)
-DEVICE = Text(
-    "a device node such as /dev/kfd, or a class of /proc/devices such as char-nvidia*",
-    r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+-]*|char-[A-Za-z0-9_*?-]+",
-)
-RULE = Text("the id of a lint rule", r"[a-z0-9-]+")
-DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 NETWORK = Record(
     "a network",
@@ -96,61 +90,6 @@ ENGINE = Record(
         "devices": Field(ListOf(DEVICE), "Devices the engine may open; none for CPU.", []),
         "memory_max": Field(Text("a size such as 64G", r"[1-9][0-9]*[KMGT]"), "Memory limit of the unit."),
         "ready_timeout_seconds": Field(Integer(10, 86400), "How long an engine may take until its first token.", 900),
-    },
-)
-
-GATEWAY_LIMITS = Record(
-    "limits",
-    {
-        "body_bytes": Field(Integer(1, 10**10), "Largest request body.", 10_485_760),
-        "header_bytes": Field(Integer(1024, 65536), "Largest request header.", 8192),
-        "read_timeout_seconds": Field(Integer(1, 86400), "Longest silence of an engine.", 600),
-        "connect_timeout_seconds": Field(Integer(1, 75), "Longest wait for a connection to an engine.", 5),
-    },
-)
-
-TLS = Record(
-    "tls",
-    {
-        "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller.", required=True),
-        "key": Field(CONTROLLER_PATH, "Private key (PEM) on the controller.", required=True),
-    },
-)
-
-GATEWAY = Record(
-    "gateway",
-    {
-        "network": Field(Choice(NETWORKS), "Network whose addresses the gateway listens on.", "edge"),
-        "port": Field(PORT, "Port of the gateway.", 443),
-        "server_name": Field(HOST_NAME, "Name in the gateway's certificate.", required=True),
-        "routes": Field(
-            ListOf(NAME, 1), "Groups of routes to pass; see docs/routes.md.", ["models", "chat", "completions"]
-        ),
-        "tls": Field(TLS, "Certificate and key of the gateway.", required=True),
-        "limits": Field(GATEWAY_LIMITS, "Limits of every request.", {}),
-    },
-)
-
-TENANT_KEY = Record(
-    "a key",
-    {
-        "id": Field(NAME, "Name of the key in logs.", required=True),
-        "file": Field(
-            CONTROLLER_PATH, "File on the controller that holds the key; one below secrets_directory by default."
-        ),
-        "sha256": Field(DIGEST, "Digest of a key that is kept elsewhere."),
-        "value": Field(SECRET, "The key itself, from a vault."),
-    },
-)
-
-TENANT = Record(
-    "a tenant",
-    {
-        "name": Field(NAME, "Name of the tenant in logs and limits.", required=True),
-        "keys": Field(ListOf(TENANT_KEY, 1), "Keys of the tenant.", required=True),
-        "requests_per_second": Field(Integer(1, 100_000), "Requests a second.", 10),
-        "burst": Field(Integer(0, 100_000), "Requests above the rate that are let through at once.", 20),
-        "concurrent": Field(Integer(1, 100_000), "Requests at the same time.", 16),
     },
 )
 

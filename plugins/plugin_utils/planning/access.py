@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..declaration.model import Declaration, Host
+from .gateway import monitor_sources
 from .topology import EngineGroup, Seat, fixed_ports
 
 EVERYONE = {"ipv4": ["0.0.0.0/0"], "ipv6": ["::/0"]}
@@ -34,6 +35,8 @@ def source_sets(declaration: Declaration, groups: Iterable[EngineGroup]) -> dict
     }
     for service in admin["services"]:
         sets[f"service-{service['name']}"] = _by_family(ipaddress.ip_network(text) for text in service["from"])
+    if declaration.values["gateway"]["monitor_port"] is not None:
+        sets["monitors"] = _by_family(monitor_sources(declaration))
     for group in groups:
         if group.peers is not None:
             sets[group.peers] = _fabric(group.members)
@@ -86,7 +89,12 @@ def engine_listeners(declaration: Declaration, seat: Seat) -> list[dict[str, Any
 def gateway_listeners(declaration: Declaration, host: Host) -> list[dict[str, Any]]:
     """Return the listeners of a gateway."""
     gateway = declaration.values["gateway"]
-    return [_listener(host, "https", gateway["network"], gateway["port"], ["everyone"], "GW-01", "clients, over TLS")]
+    result = [_listener(host, "https", gateway["network"], gateway["port"], ["everyone"], "GW-01", "clients, over TLS")]
+    if gateway["monitor_port"] is not None:
+        why = "health and metrics of the engines, status of nginx, for monitors only"
+        port = gateway["monitor_port"]
+        result.append(_listener(host, "monitor", "management", port, ["monitors"], "GW-02", why))
+    return result
 
 
 def admin_listeners(declaration: Declaration, host: Host) -> list[dict[str, Any]]:

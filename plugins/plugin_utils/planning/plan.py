@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import catalogue
 from ..declaration.model import Declaration, Host
 from ..declaration.tenants import key_digest
 from . import access
 from .engine import engine_part
+from .gateway import gateway_part, key_name
 from .topology import Seat, seats
 
 FORMAT = 1
@@ -49,7 +49,7 @@ def _host_plan(declaration: Declaration, host: Host, seat: Seat | None, taken: l
         sysctl = _sysctl(declaration, own)
         listeners += own
     if "gateway" in host.roles:
-        gateway = _gateway_part(declaration, host, taken)
+        gateway = gateway_part(declaration, host, taken)
         listeners += access.gateway_listeners(declaration, host)
     return {
         "name": host.name,
@@ -77,57 +77,6 @@ def _sysctl(declaration: Declaration, listeners: list[dict[str, Any]]) -> dict[s
     if fixed:
         settings["net.ipv4.ip_local_reserved_ports"] = ",".join(str(port) for port in fixed)
     return settings
-
-
-def _gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dict[str, Any]:
-    gateway = declaration.values["gateway"]
-    limits = gateway["limits"]
-    routes: dict[str, dict[str, Any]] = {}
-    for route in catalogue.user_routes(frozenset(gateway["routes"])):
-        entry = routes.setdefault(
-            route.path, {"path": route.path, "methods": [], "group": route.group, "body_bytes": 0}
-        )
-        entry["methods"].append(route.method)
-        if route.method != "GET":
-            entry["body_bytes"] = limits["body_bytes"]
-    return {
-        "listen": [
-            {"address": str(address), "port": gateway["port"]} for address in host.legs[gateway["network"]].addresses
-        ],
-        "server_name": gateway["server_name"],
-        "tls": dict(gateway["tls"]),
-        "upstreams": [
-            {
-                "name": seat.host.name,
-                "address": str(seat.host.legs["fabric"].primary),
-                "port": declaration.values["engine"]["port"],
-            }
-            for seat in taken
-            if seat.head
-        ],
-        "upstream_secret": "upstream",
-        "routes": list(routes.values()),
-        "tenants": [_tenant(tenant) for tenant in sorted(declaration.values["tenants"], key=lambda item: item["name"])],
-        "limits": {name: limits[name] for name in ("connect_timeout_seconds", "header_bytes", "read_timeout_seconds")},
-    }
-
-
-def _tenant(tenant: Mapping[str, Any]) -> dict[str, Any]:
-    keys = []
-    for key in tenant["keys"]:
-        digest = key_digest(key)
-        reference = {"secret": key_name(tenant["name"], key["id"])} if digest is None else {"sha256": digest}
-        keys.append({"id": key["id"], **reference})
-    return {
-        "name": tenant["name"],
-        "keys": keys,
-        **{name: tenant[name] for name in ("requests_per_second", "burst", "concurrent")},
-    }
-
-
-def key_name(tenant: str, key: str) -> str:
-    """Return the name of a tenant's key among the plan's secrets."""
-    return f"tenants/{tenant}/{key}"
 
 
 def _secrets(declaration: Declaration) -> list[dict[str, str]]:
