@@ -54,10 +54,10 @@ expires:
   returned: success
 """
 
+import binascii
 import hashlib
 import json
 import os
-import secrets
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -109,7 +109,7 @@ def rotate(path, key, retired, now, expires):
     kept = [entry for entry in retired if entry["expires"] > now and entry["sha256"] != digest]
     kept.append({"sha256": digest, "expires": expires})
     write(f"{path}.retired", json.dumps(kept, indent=1).encode() + b"\n")
-    write(path, secrets.token_hex(32).encode() + b"\n")
+    write(path, binascii.hexlify(os.urandom(32)) + b"\n")
 
 
 def main():

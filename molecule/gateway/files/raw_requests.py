@@ -2,7 +2,7 @@
 
 Usage: raw_requests.py BASE64, of a compressed (zlib) JSON list of objects with "address", "port", "sni" (null: no TLS, empty: TLS
 without a name) and either "raw", a request over HTTP/1.1 as latin-1 text, or "headers", a list of [name, value] for a
-request over HTTP/2. Up to sixteen are sent at a time.
+request over HTTP/2. Up to sixty-four are sent at a time.
 Writes a JSON list of {"status": int, "text": str, "marks": [[seconds since sent, bytes], ...]}; the status is null when
 the connection ended without an answer.
 """
@@ -133,7 +133,7 @@ def send(request: Request) -> Answer:
 
 def main() -> None:
     """Send them all and print the answers."""
-    with ThreadPoolExecutor(16) as pool:
+    with ThreadPoolExecutor(64) as pool:
         print(json.dumps(list(pool.map(send, json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))))))
 
 

@@ -36,7 +36,7 @@ def observer(node: Callable[[str], Host]) -> Host:
     return node("observer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def keys() -> dict[str, str]:
     """The tenants' keys by tenant, and the key for the engines as "upstream"."""
     secrets = LAB / "secrets"

@@ -160,7 +160,9 @@ def http2(path: str, key: str, method: str = "POST") -> list[list[str]]:
 
 def test_the_catalogue_has_enough_to_deny() -> None:
     assert len(DENIED) > 50
-    assert {"metrics", "tokenize", "invocations", "pause", "docs", "v1/load_lora_adapter", "collective_rpc"} <= {*DENIED}
+    assert {"metrics", "tokenize", "invocations", "pause", "docs", "v1/load_lora_adapter", "collective_rpc"} <= {
+        *DENIED
+    }
 
 
 def test_denied_routes_in_every_disguise(send: Send, seen: Seen, keys: dict[str, str]) -> None:

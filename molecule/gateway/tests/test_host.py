@@ -86,13 +86,18 @@ def test_the_access_log(gateway: Host, send: Send, keys: dict[str, str]) -> None
         request("GET /%00a-marked-path HTTP/1.1"),
         request(MODELS, keys["acme"], host="a-marked-host"),
     ]
+    broken = "Transfer-Encoding: chunked\r\n\r\nzz"
+    raw += [
+        request(f"POST /a-marked-path?a-marked-query={number} HTTP/1.1", key, broken)
+        for number, key in enumerate((None, keys["acme"]))
+    ]
     gateway.check_output(f"truncate --size=0 {LOG}")
     answers = send(raw)
     time.sleep(0.2)
     text = gateway.file(LOG).content_string
     lines = {line["request_id"]: line for line in map(json.loads, text.splitlines())}
     models, chatted, query, method, wrong_key, no_key, _unparsed, host = (
-        lines.get(answer.header("X-Request-Id") or "", {}) for answer in answers
+        lines.get(answer.header("X-Request-Id") or "", {}) for answer in answers[:8]
     )
     assert (models["tenant"], models["key_id"], models["route"], models["status"]) == ("acme", "k1", "/v1/models", 200)
     assert models["source"] == "10.207.3.30"
@@ -171,7 +176,7 @@ def still_serving(gateway: Host, send: Send, keys: dict[str, str]) -> Iterator[N
 def test_a_configuration_that_nginx_refuses_leaves_the_old_one_serving() -> None:
     run = playbook("-e", "gateway_worker_processes=none")
     assert run.returncode != 0
-    assert "invalid value" in run.stdout and "none" in run.stdout
+    assert '"worker_processes" directive invalid value' in run.stdout
     assert "All files are as they were before." in run.stdout
 
 
