@@ -14,6 +14,7 @@ LAB = CHECKOUT / ".lab" / "gateway"
 NAME = "gateway.example.org"
 EDGE4, EDGE6 = "10.207.3.20", "fd77:73::20"
 UPSTREAM = "10.207.1.11"
+MONITOR_DOOR = "10.207.2.20"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,9 @@ Send = Callable[..., list[Answer]]
 Seen = Callable[[], list[dict[str, Any]]]
 
 
-def playbook(*options: str, name: str = "converge") -> subprocess.CompletedProcess[str]:
-    """Run one of the scenario's playbooks against the gateway."""
-    inventory = str(LAB / "inventory")
-    argv = ["ansible-playbook", "-i", inventory, "--limit", "vllm_gateways", f"molecule/gateway/{name}.yml", *options]
+def playbook(*options: str, name: str = "molecule/gateway/converge.yml") -> subprocess.CompletedProcess[str]:
+    """Run a playbook, one of the scenario's or of the collection's, against the gateway."""
+    argv = ["ansible-playbook", "-i", str(LAB / "inventory"), "--limit", "vllm_gateways", name, *options]
     return subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False)
 
 

@@ -3,7 +3,8 @@
 Each request becomes one line of JSON in the record: "head" (request line and headers as latin-1 text), "body" (the
 same, at most 4 KiB of it) and "body_bytes". Like vLLM it answers on paths that must never be reached through a gateway.
 In a chat request the member "behave" asks for trouble: {"status": 500} answers with that status, {"sleep": seconds}
-waits first, {"drop": true} closes the connection without an answer, {"header": "Name: value"} adds a header.
+waits first, {"drop": true} closes the connection without an answer, {"header": "Name: value"} adds a header. A stream has
+as many events as "events" says. Asked for a WebSocket it agrees and sends back what it gets, byte for byte.
 Usage: recorder.py ADDRESS PORT RECORD
 """
 
@@ -16,8 +17,8 @@ from asyncio import StreamReader, StreamWriter
 from pathlib import Path
 from typing import Any
 
-CHUNKS = 5
-CHUNK_SECONDS = 0.3
+EVENTS = 5
+EVENT_SECONDS = 0.3
 
 
 class Recorder:
@@ -48,8 +49,11 @@ class Recorder:
         await asyncio.sleep(behave.get("sleep", 0))
         if behave.get("drop"):
             return False
+        if "\r\nupgrade: websocket\r\n" in head.lower():
+            await self.websocket(reader, writer)
+            return False
         if wanted.get("stream"):
-            await self.stream(writer)
+            await self.stream(writer, int(wanted.get("events", EVENTS)))
         else:
             self.answer(writer, head.split("\r\n")[0], wanted, behave)
         await writer.drain()
@@ -89,14 +93,21 @@ class Recorder:
         headers += [behave["header"]] if "header" in behave else []
         writer.write("\r\n".join([f"HTTP/1.1 {status} Stand-in", *headers, "", text]).encode())
 
-    async def stream(self, writer: StreamWriter) -> None:
+    async def websocket(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Send back whatever comes until the other side has left."""
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        while part := await reader.read(65536):
+            writer.write(part)
+            await writer.drain()
+
+    async def stream(self, writer: StreamWriter, events: int) -> None:
         """Write an answer in events, with time between them."""
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for number in range(CHUNKS):
+        for number in range(events):
             data = f'data: {{"number": {number}}}\n\n'
             writer.write(f"{len(data):x}\r\n{data}\r\n".encode())
             await writer.drain()
-            await asyncio.sleep(CHUNK_SECONDS)
+            await asyncio.sleep(EVENT_SECONDS)
         writer.write(b"0\r\n\r\n")
 
 

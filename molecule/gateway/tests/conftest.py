@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from gateway.support import EDGE4, LAB, NAME, Answer, Seen, Send
 from testinfra.host import Host
+
+# Requests to one call: a shell's argument has at most 128 KiB.
+BATCH = 500
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +22,13 @@ def gateway(node: Callable[[str], Host]) -> Host:
 
 
 @pytest.fixture(scope="session")
-def engine(node: Callable[[str], Host]) -> Host:
-    return node("engine1")
+def engines(node: Callable[[str], Host]) -> list[Host]:
+    return [node("engine1"), node("engine2")]
+
+
+@pytest.fixture(scope="session")
+def monitor(node: Callable[[str], Host]) -> Host:
+    return node("monitor")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +36,7 @@ def observer(node: Callable[[str], Host]) -> Host:
     return node("observer")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def keys() -> dict[str, str]:
     """The tenants' keys by tenant, and the key for the engines as "upstream"."""
     secrets = LAB / "secrets"
@@ -36,30 +45,43 @@ def keys() -> dict[str, str]:
 
 
 @pytest.fixture
-def seen(engine: Host) -> Seen:
-    """What has reached the upstream since the test began."""
-    engine.check_output("truncate --size=0 /root/record.jsonl")
+def seen(engines: list[Host]) -> Seen:
+    """What has reached the upstreams since the test began."""
+    for engine in engines:
+        engine.check_output("truncate --size=0 /root/record.jsonl")
 
     def read() -> list[dict[str, Any]]:
-        return [json.loads(line) for line in engine.check_output("cat /root/record.jsonl").splitlines()]
+        texts = [engine.check_output("cat /root/record.jsonl") for engine in engines]
+        return [json.loads(line) for text in texts for line in text.splitlines()]
 
     return read
 
 
-@pytest.fixture(scope="session")
-def send(observer: Host) -> Send:
-    """Send requests from the observer: texts over HTTP/1.1, lists of header fields over HTTP/2."""
+def send_from(host: Host) -> Send:
+    """Return a function that sends requests from a host: texts over HTTP/1.1, lists of header fields over HTTP/2."""
 
     def run(requests: list[Any], address: str = EDGE4, port: int = 443, sni: str | None = NAME) -> list[Answer]:
         answers: list[Answer] = []
-        for start in range(0, len(requests), 60):
+        for start in range(0, len(requests), BATCH):
             batch = [
                 {"address": address, "port": port, "sni": sni, ("raw" if isinstance(one, str) else "headers"): one}
-                for one in requests[start : start + 60]
+                for one in requests[start : start + BATCH]
             ]
-            packed = base64.b64encode(json.dumps(batch).encode()).decode()
-            output = observer.check_output(f"python3 /opt/raw_requests.py {packed}")
+            packed = base64.b64encode(zlib.compress(json.dumps(batch).encode())).decode()
+            output = host.check_output(f"python3 /opt/raw_requests.py {packed}")
             answers += [Answer(**answer) for answer in json.loads(output)]
         return answers
 
     return run
+
+
+@pytest.fixture(scope="session")
+def send(observer: Host) -> Send:
+    """Send requests from the observer."""
+    return send_from(observer)
+
+
+@pytest.fixture(scope="session")
+def send_from_monitor(monitor: Host) -> Send:
+    """Send requests from the monitor."""
+    return send_from(monitor)

@@ -55,7 +55,8 @@ class Route:
     """One HTTP route. ``group`` is None unless a gateway may pass it to users.
 
     ``method`` may be WEBSOCKET, or MOUNT for an application that answers everything below its path. ``when`` is a
-    condition (conditions.py), ``severity`` that of somebody outside its audience reaching it.
+    condition (conditions.py), ``severity`` that of somebody outside its audience reaching it. ``ids`` holds the names in
+    ``path`` with what they may be (a regular expression), ``query`` its parameters with their kind (boolean, number, name).
     """
 
     method: str
@@ -68,6 +69,8 @@ class Route:
     severity: str = "error"
     why: str = ""
     source: str = "read"
+    ids: tuple[tuple[str, str], ...] = ()
+    query: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ def routes(release: str | None = None) -> tuple[Route, ...]:
     for judged in load("routes.yml"):
         entry = present.get(f"{judged['method']} {judged['path']}")
         if entry is not None:
-            found.append(Route(when=entry["when"], guarded=judged["path"].startswith(guarded), **judged))
+            pairs = {name: tuple(sorted(judged.get(name, {}).items())) for name in ("ids", "query")}
+            found.append(Route(when=entry["when"], guarded=judged["path"].startswith(guarded), **{**judged, **pairs}))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problems import Problem
-from . import rules, tenants, topology_rules
+from . import gateway_rules, rules, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
@@ -77,8 +77,8 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
     if values["admin"] is not None:
         rules.check_admin(values["admin"], report)
     if values["gateway"] is not None:
-        rules.check_routes(values["gateway"], report)
         rules.check_hosts(declaration, report)
-    tenants.check_tenants(values["tenants"] or [], report)
+        gateway_rules.check_gateway(declaration, report)
+    tenants.check_tenants(values["tenants"] or [], today, report)
     rules.check_waivers(values["waivers"] or [], today, report)
     report_shared(declaration.hosts, report)

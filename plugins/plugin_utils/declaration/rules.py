@@ -176,21 +176,6 @@ def check_admin(admin: Mapping[str, Any], report: Report) -> None:
             )
 
 
-def check_routes(gateway: Mapping[str, Any], report: Report) -> None:
-    """Refuse groups of routes the catalogue does not offer to users."""
-    for index, group in enumerate(gateway["routes"] or []):
-        if group not in catalogue.user_groups():
-            report(
-                Problem(
-                    f"vllm_cluster.gateway.routes[{index}]",
-                    "route-group-unknown",
-                    shown(group),
-                    "a group of routes users may have",
-                    did_you_mean(group, catalogue.user_groups()),
-                )
-            )
-
-
 def check_hosts(declaration: Declaration, report: Report) -> None:
     """Ask for at least one engine and one gateway, each with the legs its work needs."""
     for role, group in (("engine", "vllm_nodes"), ("gateway", "vllm_gateways")):

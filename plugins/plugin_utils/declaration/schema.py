@@ -8,6 +8,7 @@ Validation, the planner's defaults and docs/declaration.md all come from here.
 
 from __future__ import annotations
 
+from .gateway_schema import GATEWAY, TENANT
 from .kinds import Choice, Field, Integer, ListOf, MapOf, Record, Scalar, Text
 from .topology_schema import BETWEEN, PLACEMENT, RAY, STAGE, TOPOLOGY
 from .words import (
@@ -16,7 +17,6 @@ from .words import (
     CONTROLLER_PATH,
     DATE,
     DEVICE,
-    DIGEST,
     FLAG,
     HOST_NAME,
     NAME,
@@ -25,7 +25,6 @@ from .words import (
     PORT,
     PORTS,
     RULE,
-    SECRET,
     VARIABLE,
 )
 
@@ -93,61 +92,6 @@ ENGINE = Record(
         "devices": Field(ListOf(DEVICE), "Devices the engine may open; none for CPU.", []),
         "memory_max": Field(Text("a size such as 64G", r"[1-9][0-9]*[KMGT]"), "Memory limit of the unit."),
         "ready_timeout_seconds": Field(Integer(10, 86400), "How long an engine may take until its first token.", 900),
-    },
-)
-
-GATEWAY_LIMITS = Record(
-    "limits",
-    {
-        "body_bytes": Field(Integer(1, 10**10), "Largest request body.", 10_485_760),
-        "header_bytes": Field(Integer(1024, 65536), "Largest request header.", 8192),
-        "read_timeout_seconds": Field(Integer(1, 86400), "Longest silence of an engine.", 600),
-        "connect_timeout_seconds": Field(Integer(1, 75), "Longest wait for a connection to an engine.", 5),
-    },
-)
-
-TLS = Record(
-    "tls",
-    {
-        "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller.", required=True),
-        "key": Field(CONTROLLER_PATH, "Private key (PEM) on the controller.", required=True),
-    },
-)
-
-GATEWAY = Record(
-    "gateway",
-    {
-        "network": Field(Choice(NETWORKS), "Network whose addresses the gateway listens on.", "edge"),
-        "port": Field(PORT, "Port of the gateway.", 443),
-        "server_name": Field(HOST_NAME, "Name in the gateway's certificate.", required=True),
-        "routes": Field(
-            ListOf(NAME, 1), "Groups of routes to pass; see docs/routes.md.", ["models", "chat", "completions"]
-        ),
-        "tls": Field(TLS, "Certificate and key of the gateway.", required=True),
-        "limits": Field(GATEWAY_LIMITS, "Limits of every request.", {}),
-    },
-)
-
-TENANT_KEY = Record(
-    "a key",
-    {
-        "id": Field(NAME, "Name of the key in logs.", required=True),
-        "file": Field(
-            CONTROLLER_PATH, "File on the controller that holds the key; one below secrets_directory by default."
-        ),
-        "sha256": Field(DIGEST, "Digest of a key that is kept elsewhere."),
-        "value": Field(SECRET, "The key itself, from a vault."),
-    },
-)
-
-TENANT = Record(
-    "a tenant",
-    {
-        "name": Field(NAME, "Name of the tenant in logs and limits.", required=True),
-        "keys": Field(ListOf(TENANT_KEY, 1), "Keys of the tenant.", required=True),
-        "requests_per_second": Field(Integer(1, 100_000), "Requests a second.", 10),
-        "burst": Field(Integer(0, 100_000), "Requests above the rate that are let through at once.", 20),
-        "concurrent": Field(Integer(1, 100_000), "Requests at the same time.", 16),
     },
 )
 

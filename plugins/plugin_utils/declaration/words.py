@@ -29,3 +29,11 @@ DEVICE = Text(
 )
 RULE = Text("the id of a lint rule", r"[a-z0-9-]+")
 DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+EXPIRY = Text(
+    "a date such as 2027-01-31 (UTC), or a time such as 2027-01-31T12:00:00Z",
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?",
+)
+ORIGIN = Text(
+    "an origin such as https://app.example.org: lower case, no path, no wildcard",
+    r"(https://[a-z0-9.-]{1,253}|http://(localhost|127\.0\.0\.1))(:[0-9]{1,5})?",
+)

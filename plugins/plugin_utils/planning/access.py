@@ -11,6 +11,7 @@ from typing import Any
 
 from ..declaration.model import Declaration, Host
 from ..declaration.topology_schema import STAGES
+from .gateway import monitor_sources
 from .parallel import fixed_ports
 from .ray import ray_ports, uses_ray
 from .topology import EngineGroup, Seat
@@ -40,6 +41,8 @@ def source_sets(declaration: Declaration, groups: Iterable[EngineGroup]) -> dict
         sets[f"service-{service['name']}"] = _by_family(ipaddress.ip_network(text) for text in service["from"])
     if events is not None:
         sets["event-subscribers"] = _by_family(ipaddress.ip_network(text) for text in events["subscribers"])
+    if declaration.values["gateway"]["monitor_port"] is not None:
+        sets["monitors"] = _by_family(monitor_sources(declaration))
     for group in groups:
         if group.peers is not None:
             sets[group.peers] = _fabric(group.members)
@@ -116,7 +119,12 @@ def _internal(host: Host, port: dict[str, Any], local: int = 0) -> dict[str, Any
 def gateway_listeners(declaration: Declaration, host: Host) -> list[dict[str, Any]]:
     """Return the listeners of a gateway."""
     gateway = declaration.values["gateway"]
-    return [_listener(host, "https", gateway["network"], gateway["port"], ["everyone"], "GW-01", "clients, over TLS")]
+    result = [_listener(host, "https", gateway["network"], gateway["port"], ["everyone"], "GW-01", "clients, over TLS")]
+    if gateway["monitor_port"] is not None:
+        why = "health and metrics of the engines, status of nginx, for monitors only"
+        port = gateway["monitor_port"]
+        result.append(_listener(host, "monitor", "management", port, ["monitors"], "GW-02", why))
+    return result
 
 
 def admin_listeners(declaration: Declaration, host: Host) -> list[dict[str, Any]]:

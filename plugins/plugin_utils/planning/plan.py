@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .. import catalogue
 from ..declaration.model import Declaration, Host, PortRange
 from ..declaration.tenants import key_digest
 from . import access
 from .engine import engine_part, install_part
+from .gateway import gateway_part, key_name
 from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
 
@@ -59,7 +59,7 @@ def _host_plan(
         if uses_ray(declaration):
             ray = ray_part(declaration, engines[0], host)
     if "gateway" in host.roles:
-        gateway = _gateway_part(declaration, host, taken)
+        gateway = gateway_part(declaration, host, taken)
         listeners += access.gateway_listeners(declaration, host)
     return {
         "name": host.name,
@@ -110,65 +110,6 @@ def start_order(declaration: Declaration, engines: list[EngineGroup], taken: lis
             waves = [wave for wave in (nodes[:1], nodes[1:], together[group.name]) if wave]
         steps += [{"engine": group.name, "step": step, "processes": wave} for step, wave in enumerate(waves, 1)]
     return steps
-
-
-def _gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dict[str, Any]:
-    gateway = declaration.values["gateway"]
-    limits = gateway["limits"]
-    routes: dict[str, dict[str, Any]] = {}
-    for route in catalogue.user_routes(frozenset(gateway["routes"])):
-        entry = routes.setdefault(
-            route.path, {"path": route.path, "methods": [], "group": route.group, "body_bytes": 0}
-        )
-        entry["methods"].append(route.method)
-        if route.method != "GET":
-            entry["body_bytes"] = limits["body_bytes"]
-    return {
-        "listen": [
-            {"address": str(address), "port": gateway["port"]} for address in host.legs[gateway["network"]].addresses
-        ],
-        "server_name": gateway["server_name"],
-        "tls": dict(gateway["tls"]),
-        "upstreams": _upstreams(declaration, taken),
-        "upstream_secret": "upstream",
-        "routes": list(routes.values()),
-        "tenants": [_tenant(tenant) for tenant in sorted(declaration.values["tenants"], key=lambda item: item["name"])],
-        "limits": {name: limits[name] for name in ("connect_timeout_seconds", "header_bytes", "read_timeout_seconds")},
-    }
-
-
-def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, Any]]:
-    transfer, port = declaration.values["transfer"], declaration.values["engine"]["port"]
-    if transfer is not None:
-        # A request has to see a prefill and a decode engine: the operator's router on this gateway sends it there.
-        return [{"name": "router", "address": "127.0.0.1", "port": transfer["router_port"]}]
-    return [
-        {
-            "name": seat.host.name if seat.local == 0 else f"{seat.host.name}-{seat.local}",
-            "address": str(seat.host.legs["fabric"].primary),
-            "port": port + seat.local,
-        }
-        for seat in taken
-        if seat.api
-    ]
-
-
-def _tenant(tenant: Mapping[str, Any]) -> dict[str, Any]:
-    keys = []
-    for key in tenant["keys"]:
-        digest = key_digest(key)
-        reference = {"secret": key_name(tenant["name"], key["id"])} if digest is None else {"sha256": digest}
-        keys.append({"id": key["id"], **reference})
-    return {
-        "name": tenant["name"],
-        "keys": keys,
-        **{name: tenant[name] for name in ("requests_per_second", "burst", "concurrent")},
-    }
-
-
-def key_name(tenant: str, key: str) -> str:
-    """Return the name of a tenant's key among the plan's secrets."""
-    return f"tenants/{tenant}/{key}"
 
 
 def _secrets(declaration: Declaration) -> list[dict[str, str]]:

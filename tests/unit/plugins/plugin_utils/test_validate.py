@@ -90,6 +90,10 @@ old_release = both(
 )
 
 
+ACME, OTHER = ({"name": name, "keys": [{"id": "k1"}]} for name in ("acme", "other"))
+store = put("cluster/gateway/routes", ["responses", "responses-store"])
+
+
 MISTAKES: list[tuple[str, str, Mistake]] = [
     ("unknown-key", "vllm_cluster.modle", put("cluster/modle", {})),
     ("wrong-type", "vllm_cluster.tenants", put("cluster/tenants", "acme")),
@@ -203,6 +207,29 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         for name in ("https://example.org", "*.example.org", "example.org:443", "Example.org", "10.0.0.1", "a/b", "")
     ],
     ("wrong-type", "vllm_cluster.media.allowed_domains", put("cluster/media/allowed_domains", "example.org")),
+    ("route-not-offered", "vllm_cluster.tenants[0].routes[0]", put("cluster/tenants/0/routes", ["audio"])),
+    ("answers-shared", "vllm_cluster.gateway.routes", both(store, put("cluster/tenants", [ACME, OTHER]))),
+    (
+        "answers-scattered",
+        "vllm_cluster.gateway.balancing",
+        both(store, put("cluster/topology", "replicas")),
+    ),
+    (
+        "answers-scattered",
+        "vllm_cluster.gateway.balancing",
+        both(store, put("cluster/engine", {"ranks_per_node": 2, "load_balancing": "hybrid"})),
+    ),
+    ("monitor-missing", "vllm_cluster.gateway.monitor_port", put("cluster/gateway/monitor_port", 9443)),
+    (
+        "key-expired",
+        "vllm_cluster.tenants[0].keys[0].expires",
+        put("cluster/tenants/0/keys/0/expires", "2026-11-23"),
+    ),
+    (
+        "key-expires",
+        "vllm_cluster.tenants[0].keys[0].expires",
+        put("cluster/tenants/0/keys/0/expires", "2026-11-24"),
+    ),
     ("network-undeclared", "hosts.engine1.vllm_node.addresses.edge[0]", no_edge),
     (
         "address-family",
@@ -290,7 +317,8 @@ def rules_in_the_source() -> set[str]:
         for file in (SOURCE / folder).glob("*.py"):
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem":
-                    rules.add(ast.literal_eval(node.args[1]))
+                    words = [part.value for part in ast.walk(node.args[1]) if isinstance(part, ast.Constant)]
+                    rules |= {word for word in words if isinstance(word, str)}
     return rules
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway.support import Send, playbook, request
 from testinfra.host import Host
 
+REMOVE = "molecule/gateway/remove.yml"
 PLACES = "/etc/hardened-vllm/gateway /run/hardened-vllm-gateway /etc/logrotate.d/hardened-vllm-gateway"
 UNIT = "/etc/systemd/system/hardened-vllm-gateway.service"
 LOGS = "/var/log/hardened-vllm-gateway"
@@ -30,7 +31,7 @@ def test_a_reboot_brings_it_back_and_a_run_finds_nothing_to_do(
 
 
 def test_removal_leaves_the_logs_and_a_second_one_changes_nothing(gateway: Host) -> None:
-    first, second = playbook(name="remove"), playbook(name="remove")
+    first, second = playbook(name=REMOVE), playbook(name=REMOVE)
     assert first.returncode == 0, first.stdout
     assert "changed=0" in second.stdout.split("PLAY RECAP")[1]
     assert left(gateway) == []
@@ -38,7 +39,7 @@ def test_removal_leaves_the_logs_and_a_second_one_changes_nothing(gateway: Host)
 
 
 def test_an_installation_that_fails_leaves_nothing(gateway: Host) -> None:
-    run = playbook("-e", "gateway_scenario_upstream=no.such.host.invalid")
+    run = playbook("-e", "gateway_worker_processes=none")
     assert run.returncode != 0
     assert "All files are as they were before." in run.stdout
     assert left(gateway) == []
@@ -60,7 +61,7 @@ def test_it_can_be_installed_again_and_removed_with_its_data(gateway: Host, send
     again = playbook()
     assert again.returncode == 0, again.stdout
     assert send([request("GET /v1/models HTTP/1.1", keys["acme"])])[0].status == 200
-    gone = playbook("-e", "gateway_remove_data=true", name="remove")
+    gone = playbook("-e", "gateway_remove_data=true", name=REMOVE)
     assert gone.returncode == 0, gone.stdout
     assert left(gateway) == []
     assert not gateway.file(LOGS).exists

@@ -1,0 +1,162 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a gateway is given: its closed set of routes, its tenants by key, its upstreams, its monitors."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .. import catalogue
+from ..declaration.model import Declaration, Host
+from ..declaration.tenants import expiry, key_digest
+from .topology import Seat
+
+# What a parameter of a query may be. None of it needs an escape.
+QUERY_KINDS = {"boolean": "(?:true|false)", "number": "[0-9]{1,9}", "name": "[A-Za-z0-9._/-]{1,96}"}
+MONITORED = ("/health", "/metrics")
+
+
+def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dict[str, Any]:
+    """Return the plan of the gateway on ``host``."""
+    gateway = declaration.values["gateway"]
+    limits = gateway["limits"]
+    tenants = [_tenant(tenant) for tenant in sorted(declaration.values["tenants"], key=lambda item: str(item["name"]))]
+    return {
+        "listen": _sockets(host, gateway["network"], gateway["port"]),
+        "server_name": gateway["server_name"],
+        "tls": dict(gateway["tls"]),
+        "upstreams": _upstreams(declaration, taken),
+        "upstream_secret": "upstream",
+        "balancing": gateway["balancing"],
+        "cors_origins": sorted(set(gateway["cors_origins"])),
+        "routes": _routes(declaration),
+        "profiles": _profiles(declaration, tenants),
+        "tenants": tenants,
+        "monitor": _monitor(declaration, host),
+        "limits": {
+            name: limits[name]
+            for name in (
+                "connect_timeout_seconds",
+                "failed_keys_per_minute",
+                "header_bytes",
+                "read_timeout_seconds",
+            )
+        },
+    }
+
+
+def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, Any]]:
+    transfer, port = declaration.values["transfer"], declaration.values["engine"]["port"]
+    if transfer is not None:
+        # A request has to see a prefill and a decode engine: the operator's router on this gateway sends it there.
+        return [{"name": "router", "address": "127.0.0.1", "port": transfer["router_port"]}]
+    return [
+        {
+            "name": seat.host.name if seat.local == 0 else f"{seat.host.name}-{seat.local}",
+            "address": str(seat.host.legs["fabric"].primary),
+            "port": port + seat.local,
+        }
+        for seat in taken
+        if seat.api
+    ]
+
+
+def key_name(tenant: str, key: str) -> str:
+    """Return the name of a tenant's key among the plan's secrets."""
+    return f"tenants/{tenant}/{key}"
+
+
+def monitor_sources(declaration: Declaration) -> tuple[Any, ...]:
+    """Return the addresses monitors come from, on the management network."""
+    legs = [host.legs["management"] for host in declaration.with_role("monitor") if "management" in host.legs]
+    return tuple(address for leg in legs for address in leg.addresses)
+
+
+def _sockets(host: Host, network: str, port: int) -> list[dict[str, Any]]:
+    return [{"address": str(address), "port": port} for address in host.legs[network].addresses]
+
+
+def _routes(declaration: Declaration) -> list[dict[str, Any]]:
+    gateway = declaration.values["gateway"]
+    limits = gateway["limits"]
+    found: dict[str, dict[str, Any]] = {}
+    for route in catalogue.user_routes(frozenset(gateway["routes"]), declaration.values["release"]):
+        websocket = route.method == "WEBSOCKET"
+        entry = found.setdefault(
+            route.path,
+            {
+                "path": route.path,
+                "methods": [],
+                "group": route.group,
+                "body_bytes": 0,
+                "websocket": websocket,
+                "target": _target(route),
+                "ids": dict(route.ids),
+            },
+        )
+        entry["methods"].append("GET" if websocket else route.method)
+        if entry["methods"][-1] != "GET" and not route.ids:
+            entry["body_bytes"] = limits["route_body_bytes"].get(route.group, limits["body_bytes"])
+    return list(found.values())
+
+
+def _target(route: catalogue.Route) -> str | None:
+    """Return what a client may write for a route as a regular expression, None where it is the path and nothing else.
+
+    An id becomes the group ``id_NAME``.
+    """
+    if not route.ids and not route.query:
+        return None
+    target = re.escape(route.path)
+    for name, pattern in route.ids:
+        target = target.replace(re.escape(f"{{{name}}}"), f"(?<id_{name}>{pattern})")
+    if route.query:
+        one = "(?:" + "|".join(f"{name}={QUERY_KINDS[kind]}" for name, kind in route.query) + ")"
+        target += rf"(?:\?{one}(?:&{one}){{0,{len(route.query) - 1}}})?"
+    return target
+
+
+def _profiles(declaration: Declaration, tenants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what tenants may do, each combination once; a tenant's member ``profile`` is an index of this list."""
+    offered = tuple(sorted(set(declaration.values["gateway"]["routes"])))
+    kinds: dict[tuple[tuple[str, ...], int | None], int] = {}
+    for tenant in tenants:
+        kind = (tuple(sorted(set(tenant.pop("routes") or offered))), tenant.pop("body_bytes"))
+        tenant["profile"] = kinds.setdefault(kind, len(kinds))
+    return [{"groups": list(groups), "body_bytes": limit} for groups, limit in kinds]
+
+
+def _tenant(tenant: Mapping[str, Any]) -> dict[str, Any]:
+    keys = []
+    for key in tenant["keys"]:
+        digest = key_digest(key)
+        reference = {"secret": key_name(tenant["name"], key["id"])} if digest is None else {"sha256": digest}
+        keys.append({"id": key["id"], **reference, "expires": _seconds(expiry(key))})
+    return {
+        "name": tenant["name"],
+        "keys": keys,
+        "from": sorted(set(tenant["from"] or [])),
+        **{name: tenant[name] for name in ("requests_per_second", "burst", "concurrent", "routes", "body_bytes")},
+    }
+
+
+def _seconds(moment: datetime.datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
+
+
+def _monitor(declaration: Declaration, host: Host) -> dict[str, Any] | None:
+    """Return the listener for monitors, None when none is declared; ``paths`` are those of each engine."""
+    port = declaration.values["gateway"]["monitor_port"]
+    if port is None:
+        return None
+    known = catalogue.routes(declaration.values["release"])
+    paths = {route.path for route in known if route.audience == "monitor" and route.method == "GET"}
+    return {
+        "listen": _sockets(host, "management", port),
+        "from": [str(address) for address in sorted(monitor_sources(declaration), key=lambda one: (one.version, one))],
+        "paths": [path for path in MONITORED if path in paths],
+    }

@@ -1,0 +1,230 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Proxies for benchmarks: nginx bare and as the role gateway renders it, and others that lie in environments of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
+from gateway import render
+
+KEY = "a-key-for-benchmarks-0123456789abcdef"
+MODEL = "mock"
+BARE = """\
+daemon off;
+pid {directory}/nginx.pid;
+worker_processes 1;
+error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    upstream engines {{ server 127.0.0.1:{upstream}; keepalive 64; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://engines;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running proxy: where it listens, and its first process."""
+
+    port: int
+    tls: bool
+    pid: int
+
+    def processes(self) -> list[int]:
+        """Return the ids of the proxy's processes."""
+        found, left = [], [self.pid]
+        while left:
+            pid = left.pop()
+            found.append(pid)
+            with contextlib.suppress(OSError):
+                for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                    left += [int(word) for word in children.read_text().split()]
+        return found
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time of all its processes so far."""
+        total = 0
+        for pid in self.processes():
+            for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                total += int(file.read_text().split()[0])
+        return total / 1e9
+
+    def memory_bytes(self) -> int:
+        """Return the memory of all its processes, shared pages counted once (proportional set size)."""
+        total = 0
+        for pid in self.processes():
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        return total * 1024
+
+
+def nginx(cache: Path) -> tuple[str, str] | None:
+    """Return nginx and the directory of its modules: the installed one, else the distribution's unpacked below ``cache``."""
+    for root in (Path("/"), cache):
+        program, modules = root / "usr/sbin/nginx", root / "usr/lib/nginx/modules"
+        if program.exists() and (modules / "ngx_http_js_module.so").exists():
+            return str(program), str(modules)
+    return None
+
+
+def unpack(cache: Path) -> str:
+    """Fetch the distribution's nginx and unpack it below ``cache``, installing nothing; return what apt said if it could not."""
+    cache.mkdir(parents=True, exist_ok=True)
+    argv = ["apt-get", "download", "nginx", "libnginx-mod-http-js"]
+    if not shutil.which("apt-get"):
+        return "there is no apt-get"
+    done = subprocess.run(argv, cwd=cache, capture_output=True, text=True, check=False)
+    for package in cache.glob("*.deb"):
+        subprocess.run(["dpkg", "-x", package.name, "."], cwd=cache, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def gateway_part(port: int, upstream: int, tenants: int) -> dict[str, Any]:
+    """Return a gateway's part of a plan with so many tenants; the last one has KEY."""
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    limits = {"requests_per_second": 100_000, "burst": 100_000, "concurrent": 100_000}
+    names = [f"tenant-{number}" for number in range(tenants - 1)]
+    keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in names} | {"last": digest}
+    addresses = {"fabric": ["10.0.0.1"], "edge": ["192.0.2.1"]}
+    made = plan(
+        {
+            "name": "bench",
+            "release": "0.32.0",
+            "topology": "replicas",
+            "model": {"path": "/srv/models/mock", "name": MODEL},
+            "networks": {"fabric": {"cidrs": ["10.0.0.0/24"]}, "edge": {"cidrs": ["192.0.2.0/24"]}},
+            "gateway": {"server_name": "localhost", "tls": {"certificate": "/c", "key": "/k"}},
+            "tenants": [{"name": name, "keys": [{"id": "k", "sha256": key}], **limits} for name, key in keys.items()],
+            "admin": {"ssh_from": ["10.0.0.0/24"]},
+            "secrets_directory": "/s",
+        },
+        {
+            "engine": {"roles": ["engine"], "node": {"addresses": {"fabric": ["10.0.0.2"]}}},
+            "gateway": {"roles": ["gateway"], "node": {"addresses": addresses}},
+        },
+        datetime.date(2026, 1, 1),
+    )
+    part: dict[str, Any] = made["hosts"]["gateway"]["gateway"]
+    part["listen"] = [{"address": "127.0.0.1", "port": port}]
+    part["upstreams"] = [{"name": "engine", "address": "127.0.0.1", "port": upstream}]
+    return part
+
+
+def _certificate(directory: Path) -> None:
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]
+    files = ["-subj", "/CN=localhost", "-keyout", str(directory / "tls.key"), "-out", str(directory / "tls.crt")]
+    subprocess.run([*argv, *files], check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def ours(program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int) -> Iterator[Proxy]:
+    """Run nginx with the role's own configuration, of which only the certificate is left out where ``tls`` is false."""
+    port = free_port()
+    directory.mkdir()
+    for name in ("body", "proxy", "unused"):
+        (directory / name).mkdir()
+    variables: dict[str, Any] = {"__gateway_modules_directory": program[1], "gateway_worker_processes": 1}
+    render(directory, gateway_part(port, upstream, tenants), **variables)
+    _certificate(directory)
+    main = directory / "nginx.conf"
+    text = main.read_text().replace("daemon on;", "daemon off;")
+    if not tls:
+        text = text.replace(" ssl http2", "")
+    main.write_text(text)
+    with _running([program[0], "-c", str(main)], port, tls) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def bare(program: tuple[str, str], directory: Path, upstream: int) -> Iterator[Proxy]:
+    """Run nginx as a proxy that hands everything on."""
+    port = free_port()
+    directory.mkdir()
+    (directory / "nginx.conf").write_text(BARE.format(directory=directory, port=port, upstream=upstream))
+    with _running([program[0], "-c", str(directory / "nginx.conf")], port, False) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def vllm_router(environment: Path, upstream: int) -> Iterator[Proxy]:
+    """Run vllm-router from its own environment in front of the upstream."""
+    port = free_port()
+    words = ["--worker-urls", f"http://127.0.0.1:{upstream}", "--host", "127.0.0.1", "--port", str(port)]
+    more = ["--policy", "round_robin", "--prometheus-port", str(free_port())]
+    with _running([str(environment / "bin/vllm-router"), *words, *more], port, False) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def litellm(environment: Path, directory: Path, upstream: int) -> Iterator[Proxy]:
+    """Run LiteLLM's proxy from its own environment in front of the upstream."""
+    port = free_port()
+    directory.mkdir()
+    file = directory / "config.yaml"
+    params = f"{{model: openai/{MODEL}, api_base: 'http://127.0.0.1:{upstream}/v1', api_key: x}}"
+    settings = f"general_settings: {{master_key: {KEY}}}\nlitellm_settings: {{telemetry: false}}\n"
+    file.write_text(f"model_list:\n  - {{model_name: {MODEL}, litellm_params: {params}}}\n{settings}")
+    argv = [str(environment / "bin/litellm"), "--config", str(file), "--host", "127.0.0.1", "--port", str(port)]
+    with _running([*argv, "--num_workers", "1"], port, False) as proxy:
+        yield proxy
+
+
+@contextlib.contextmanager
+def _running(argv: list[str], port: int, tls: bool) -> Iterator[Proxy]:
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    try:
+        for _attempt in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if process.poll() is not None:
+                raise RuntimeError(
+                    f"{argv[0]} ended: {(process.stderr.read() if process.stderr else b'').decode()[-500:]}"
+                )
+            time.sleep(0.1)
+        else:
+            raise RuntimeError(f"{argv[0]} does not listen on port {port} after a minute")
+        yield Proxy(port, tls, process.pid)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

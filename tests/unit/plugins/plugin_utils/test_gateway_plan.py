@@ -1,0 +1,182 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a declared gateway becomes, and which declarations of one are refused."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan, validate
+from ansible_collections.hardened.vllm.plugins.plugin_utils.problems import Severity
+
+from .conftest import CLUSTER, TODAY, engine
+
+MONITOR = {"roles": ["monitor"], "node": {"addresses": {"management": ["10.20.2.150"]}}}
+
+
+def declared(**changes: Any) -> dict[str, Any]:
+    cluster = copy.deepcopy(CLUSTER) | {"topology": "replicas"}
+    cluster["gateway"] |= changes.pop("gateway", {})
+    return {**cluster, **changes}
+
+
+def members(*more: str) -> dict[str, Any]:
+    gateway = {"fabric": ["10.20.1.200"], "management": ["10.20.2.200"], "edge": ["192.0.2.200"]}
+    found: dict[str, Any] = {"engine1": engine(11), "gateway1": {"roles": ["gateway"], "node": {"addresses": gateway}}}
+    return found | {name: MONITOR if name == "monitor1" else engine(12) for name in more}
+
+
+def part(*more: str, **changes: Any) -> dict[str, Any]:
+    made: dict[str, Any] = plan(declared(**changes), members(*more), TODAY)["hosts"]["gateway1"]["gateway"]
+    return made
+
+
+def found(*more: str, **changes: Any) -> list[tuple[str, str, str]]:
+    problems = validate(declared(**changes), members(*more), TODAY)
+    return [(one.rule, one.path, one.severity.name) for one in problems if one.rule != "release-old"]
+
+
+def tenant(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "keys": [{"id": "k1"}], **more}
+
+
+def test_a_release_has_only_its_own_routes() -> None:
+    assert ("route-group-unknown", "vllm_cluster.gateway.routes[0]", "ERROR") in found(
+        release="0.10.2", gateway={"routes": ["messages"]}
+    )
+
+
+def test_bodies_are_limited_by_group() -> None:
+    limits = {"body_bytes": 1000, "route_body_bytes": {"chat": 5}}
+    made = part(gateway={"limits": limits})
+    assert {route["path"]: route["body_bytes"] for route in made["routes"]} == {
+        "/v1/chat/completions": 5,
+        "/v1/completions": 1000,
+        "/v1/models": 0,
+    }
+    assert [rule for rule, *_more in found(gateway={"limits": {"route_body_bytes": {"audio": 5}}})] == [
+        "route-not-offered"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "matches"),
+    [
+        ("/v1/responses/resp_0123456789abcdef", True),
+        ("/v1/responses/resp_0123456789abcdef?stream=true&starting_after=12", True),
+        ("/v1/responses/resp_0123456789abcdef?starting_after=12&stream=false", True),
+        ("/v1/responses/resp_0123456789abcdef?", False),
+        ("/v1/responses/resp_0123456789abcdef?stream=yes", False),
+        ("/v1/responses/resp_0123456789abcdef?stream=true&stream=true&stream=true", False),
+        ("/v1/responses/resp_0123456789abcdef?include=a", False),
+        ("/v1/responses/resp_0123456789abcdef/cancel", False),
+        ("/v1/responses/resp_0123456789abcdef/", False),
+        ("/v1/responses/0123456789abcdef", False),
+        ("/v1/responses/resp_../../metrics", False),
+        ("/v1/responses/resp_0123%2f%2e%2e", False),
+        ("/v1/responses/", False),
+    ],
+)
+def test_ids_and_queries_are_what_the_catalogue_says(target: str, matches: bool) -> None:
+    routes = {route["path"]: route for route in part(gateway={"routes": ["responses-store"]})["routes"]}
+    pattern = routes["/v1/responses/{response_id}"]["target"].replace("(?<", "(?P<")
+    assert (re.fullmatch(pattern, target) is not None) is matches
+
+
+def test_a_websocket_is_a_get_without_a_body() -> None:
+    (route,) = part(gateway={"routes": ["realtime"]})["routes"]
+    assert (route["methods"], route["websocket"], route["body_bytes"]) == (["GET"], True, 0)
+
+
+def test_stored_answers_are_for_one_tenant_and_one_engine() -> None:
+    routes = ["responses", "responses-store"]
+    two = [tenant("a"), tenant("b")]
+    split = [tenant("a"), tenant("b", routes=["responses"])]
+    assert found(gateway={"routes": routes}) == []
+    assert [rule for rule, *_more in found(gateway={"routes": routes}, tenants=two)] == ["answers-shared"]
+    assert found(gateway={"routes": routes}, tenants=split) == []
+    assert [rule for rule, *_more in found("engine2", gateway={"routes": routes})] == ["answers-scattered"]
+    assert found("engine2", gateway={"routes": routes, "balancing": "tenant"}) == []
+
+
+def test_tenants_get_profiles_by_what_they_may_do() -> None:
+    tenants = [tenant("c", body_bytes=9), tenant("a"), tenant("b", routes=["models"]), tenant("d")]
+    made = part(tenants=tenants)
+    every = ["chat", "completions", "models"]
+    assert made["profiles"] == [
+        {"groups": every, "body_bytes": None},
+        {"groups": ["models"], "body_bytes": None},
+        {"groups": every, "body_bytes": 9},
+    ]
+    assert {one["name"]: one["profile"] for one in made["tenants"]} == {"a": 0, "b": 1, "c": 2, "d": 0}
+    assert [rule for rule, *_more in found(tenants=[tenant("a", routes=["audio"])])] == ["route-not-offered"]
+
+
+def test_a_tenant_without_any_route_or_network_is_a_mistake() -> None:
+    assert {rule for rule, *_more in found(tenants=[tenant("a", routes=[])])} == {"too-few"}
+    assert {rule for rule, *_more in found(tenants=[{**tenant("a"), "from": []}])} == {"too-few"}
+    assert {rule for rule, *_more in found(tenants=[{**tenant("a"), "from": ["10.0.0.1/8"]}])} == {"bad-value"}
+
+
+@pytest.mark.parametrize(
+    ("expires", "rules"),
+    [
+        ("2026-11-22", ["key-expired"]),
+        ("2026-11-23", ["key-expired"]),
+        ("2026-11-24", ["key-expires"]),
+        ("2026-11-23T12:00:00Z", ["key-expires"]),
+        ("2026-12-30", []),
+        ("2026-02-30", ["bad-value"]),
+        ("2026-12-30T25:00:00Z", ["bad-value"]),
+        ("tomorrow", ["bad-value"]),
+    ],
+)
+def test_keys_that_end(expires: str, rules: list[str]) -> None:
+    given = declared(tenants=[tenant("a", keys=[{"id": "k1", "expires": expires}])])
+    problems = [problem for problem in validate(given, members(), TODAY) if problem.rule != "release-old"]
+    assert [problem.rule for problem in problems] == rules
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    assert bool(errors) is (rules == ["bad-value"]), "an old key must not stop a run"
+
+
+def test_the_moment_a_key_ends_is_in_the_plan() -> None:
+    keys = [{"id": "k1", "expires": "2027-01-31"}, {"id": "k2", "expires": "2027-01-31T00:00:01Z"}, {"id": "k3"}]
+    made = part(tenants=[tenant("a", keys=keys)])["tenants"][0]["keys"]
+    assert [key["expires"] for key in made] == [1801353600, 1801353601, None]
+
+
+def test_monitors_have_a_door_of_their_own() -> None:
+    cluster = declared(gateway={"monitor_port": 9443})
+    made = plan(cluster, members("monitor1"), TODAY)
+    assert made["hosts"]["gateway1"]["gateway"]["monitor"] == {
+        "listen": [{"address": "10.20.2.200", "port": 9443}],
+        "from": ["10.20.2.150"],
+        "paths": ["/health", "/metrics"],
+    }
+    assert made["sets"]["monitors"] == {"ipv4": ["10.20.2.150"], "ipv6": []}
+    (row,) = [row for row in made["matrix"] if row["listener"] == "monitor"]
+    assert (row["to"], row["network"], row["ports"], row["open_to"]) == ("gateway1", "management", "9443", ["monitors"])
+
+
+def test_without_monitors_there_is_no_such_door() -> None:
+    made = plan(declared(), members("monitor1"), TODAY)
+    assert made["hosts"]["gateway1"]["gateway"]["monitor"] is None
+    assert "monitors" not in made["sets"]
+    assert [row for row in made["matrix"] if row["listener"] == "monitor"] == []
+
+
+def test_doors_for_monitors_that_cannot_be() -> None:
+    assert ("monitor-missing", "vllm_cluster.gateway.monitor_port", "ERROR") in found(gateway={"monitor_port": 9443})
+    taken = {"monitor_port": 443, "network": "management"}
+    for gateway in ({"monitor_port": 22}, taken):
+        assert [rule for rule, *_more in found("monitor1", gateway=gateway)] == ["port-collision"]
+
+
+@pytest.mark.parametrize("origin", ["*", "https://a.example/", "http://a.example", "https://*.example", "null", "a"])
+def test_origins_are_exact(origin: str) -> None:
+    assert [rule for rule, *_more in found(gateway={"cors_origins": [origin]})] == ["bad-value"]
+    assert part(gateway={"cors_origins": ["https://a.example"]})["cors_origins"] == ["https://a.example"]
