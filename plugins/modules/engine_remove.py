@@ -67,7 +67,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_unit, files
 
 UNITS = "/etc/systemd/system"
-PREFIX, SUFFIX = "hardened-vllm-", ".service"
+PREFIX = "hardened-vllm-"
+SUFFIX = ".service"
 TREE_PARENTS = ("/var/lib", "/var/cache", "/opt")
 STOP_SECONDS = 300
 
