@@ -16,7 +16,7 @@ GRACE = 10
 PROLOGUE = "table inet hardened_vllm\ndelete table inet hardened_vllm\n"
 # A change that nobody confirms, and that lets the next run in: whether a kept connection outlives the controller it
 # belongs to is up to ssh.
-LEFT_OPEN = f"{PROLOGUE}table inet hardened_vllm {{ chain input {{ comment \"left open\"; }} }}\n"
+LEFT_OPEN = f'{PROLOGUE}table inet hardened_vllm {{ chain input {{ comment "left open"; }} }}\n'
 # Nobody but an address of the documentation range may log in, and the live connection is not kept either.
 CUTTING: dict[str, Any] = {
     "isolation_sets": sets_with(operators={"ipv4": ["198.51.100.1"], "ipv6": []}),
