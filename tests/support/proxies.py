@@ -12,7 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ error_log stderr error;
 events {{ worker_connections 8192; }}
 http {{
     access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/unused;
+    uwsgi_temp_path {directory}/unused;
+    scgi_temp_path {directory}/unused;
     upstream engines {{ server 127.0.0.1:{upstream}; keepalive 64; }}
     server {{
         listen 127.0.0.1:{port};
@@ -108,10 +113,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listening(port: int, alive: Callable[[], bool]) -> bool:
+    """Wait until something listens on ``port``; return false when it is no longer alive, or after a minute."""
+    for _attempt in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return True
+        if not alive():
+            return False
+        time.sleep(0.1)
+    return False
+
+
 def gateway_part(port: int, upstream: int, tenants: int) -> dict[str, Any]:
     """Return a gateway's part of a plan with so many tenants; the last one has KEY."""
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    limits = {"requests_per_second": 100_000, "burst": 100_000, "concurrent": 100_000}
+    limits = {"requests_per_second": 100_000, "burst": 100_000, "concurrent": 65_535}
     names = [f"tenant-{number}" for number in range(tenants - 1)]
     keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in names} | {"last": digest}
     addresses = {"fabric": ["10.0.0.1"], "edge": ["192.0.2.1"]}
@@ -214,16 +230,10 @@ def _running(argv: list[str], port: int, tls: bool) -> Iterator[Proxy]:
     environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     try:
-        for _attempt in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            if process.poll() is not None:
-                raise RuntimeError(
-                    f"{argv[0]} ended: {(process.stderr.read() if process.stderr else b'').decode()[-500:]}"
-                )
-            time.sleep(0.1)
-        else:
-            raise RuntimeError(f"{argv[0]} does not listen on port {port} after a minute")
+        if not listening(port, lambda: process.poll() is None):
+            process.kill()
+            said = process.stderr.read().decode() if process.stderr else ""
+            raise RuntimeError(f"{argv[0]} does not listen on port {port}: {said[-500:]}")
         yield Proxy(port, tls, process.pid)
     finally:
         process.terminate()

@@ -89,7 +89,7 @@ TENANT = Record(
         "from": Field(ListOf(ADDRESS_BLOCK, 1), "Networks its keys are good from; anywhere when left out."),
         "requests_per_second": Field(Integer(1, 100_000), "Requests a second.", 10),
         "burst": Field(Integer(0, 100_000), "Requests above the rate that are let through at once.", 20),
-        "concurrent": Field(Integer(1, 100_000), "Requests at the same time.", 16),
+        "concurrent": Field(Integer(1, 65_535), "Requests at the same time.", 16),
         "body_bytes": Field(BODY, "Largest request body of this tenant; the route's own limit holds too."),
     },
 )

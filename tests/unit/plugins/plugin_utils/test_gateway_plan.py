@@ -116,6 +116,11 @@ def test_tenants_get_profiles_by_what_they_may_do() -> None:
     assert [rule for rule, *_more in found(tenants=[tenant("a", routes=["audio"])])] == ["route-not-offered"]
 
 
+def test_numbers_nginx_would_refuse_are_refused_before() -> None:
+    assert {rule for rule, *_more in found(tenants=[tenant("a", concurrent=65536)])} == {"out-of-range"}
+    assert found(tenants=[tenant("a", concurrent=65535)]) == []
+
+
 def test_a_tenant_without_any_route_or_network_is_a_mistake() -> None:
     assert {rule for rule, *_more in found(tenants=[tenant("a", routes=[])])} == {"too-few"}
     assert {rule for rule, *_more in found(tenants=[{**tenant("a"), "from": []}])} == {"too-few"}
