@@ -282,7 +282,7 @@ def main() -> int:
     upstream = proxies.free_port()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(upstream,), daemon=True)
     server.start()
-    proxies.listening(upstream, lambda: server.is_alive())
+    proxies.listening(upstream, server.is_alive)
     with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
         direct = proxies.Proxy(upstream, False, server.pid or 0)
         found = {"direct": direct}
