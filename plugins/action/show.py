@@ -21,6 +21,7 @@ class ActionModule(ActionBase):
         """Print the text and change nothing."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, arguments = self.validate_argument_spec({"text": {"type": "str", "required": True}})
-        Display().display(str(arguments["text"]).rstrip("\n"))
-        result["changed"] = False
+        text = str(arguments["text"]).rstrip("\n")
+        Display().display(text)
+        result.update(changed=False, lines=len(text.splitlines()))
         return result

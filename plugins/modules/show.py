@@ -35,4 +35,10 @@ EXAMPLES = r"""
     text: "{{ lookup('hardened.vllm.lint', 'deploy') | hardened.vllm.lint_report('github') }}"
 """
 
-RETURN = r"""#"""
+RETURN = r"""
+lines:
+  description: How many lines were printed.
+  returned: always
+  type: int
+  sample: 12
+"""
