@@ -131,8 +131,9 @@ def _spec_file(name: str) -> Path:
 
 def _refuse_foreign(host: Host, name: str) -> None:
     for state in listing(host):
-        # A lab whose checkout was deleted belongs to nobody: whoever names it may have it.
-        if state.name == name and state.checkout != str(CHECKOUT) and Path(state.checkout).exists():
+        # A lab whose checkout was deleted, or that does not run any more, is in nobody's use: whoever names it has it.
+        in_use = Path(state.checkout).exists() and "running" in state.nodes.values()
+        if state.name == name and state.checkout != str(CHECKOUT) and in_use:
             raise LabError(
                 f"a lab '{name}' of another checkout is up on this machine: {state.checkout}",
                 f"take it down there ('make demo-down' or 'lab down {name}'), or choose another name and subnets",

@@ -24,6 +24,8 @@ from lab.paths import RUNTIME, private_directory, write_file
 CGROUP = "/sys/fs/cgroup"
 MARK = "HARDENED_VLLM_LAB_NAMESPACE"
 CONTAINER_PREFIX = "hvl-"
+# While this file exists, podman takes what it knows of running containers as true (its "refresh" at boot).
+PODMAN_ALIVE = Path("/run/libpod/alive")
 _SCRIPT = f"umount -R {CGROUP} && mount -t cgroup2 cgroup2 {CGROUP} && exec sleep infinity"
 
 
@@ -63,8 +65,8 @@ def _holder() -> int | None:
     return number if MARK.encode() in environment and is_pure_cgroup2(str(number)) else None
 
 
-def _monitor_of_a_node() -> int | None:
-    """Return a conmon process of a lab's node that still lives in the lost holder's namespace."""
+def _monitors() -> Iterator[tuple[int, bool]]:
+    """Yield each conmon process, one per running container of this machine, and whether a lab's node is its container."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -72,15 +74,25 @@ def _monitor_of_a_node() -> int | None:
             arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        named = any(option == "-n" and name.startswith(CONTAINER_PREFIX) for option, name in pairwise(arguments))
-        if Path(arguments[0]).name == "conmon" and named and is_pure_cgroup2(entry.name):
-            return int(entry.name)
-    return None
+        if Path(arguments[0]).name == "conmon":
+            named = any(option == "-n" and name.startswith(CONTAINER_PREFIX) for option, name in pairwise(arguments))
+            yield int(entry.name), named
+
+
+def forget_lost_containers() -> None:
+    """Make podman read anew what runs, where no container does.
+
+    A machine that was stopped hard and keeps /run on its disk has containers "running" whose network namespaces were
+    mounts of a mount namespace that is gone; podman then fails at every command, even at a listing.
+    """
+    if not any(_monitors()):
+        PODMAN_ALIVE.unlink(missing_ok=True)
 
 
 def _start() -> int:
-    monitor = _monitor_of_a_node()
+    monitor = next((number for number, ours in _monitors() if ours and is_pure_cgroup2(str(number))), None)
     if monitor is None:
+        forget_lost_containers()
         argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", _SCRIPT]
     else:
         argv = ["nsenter", "-t", str(monitor), "-m", "--", "sleep", "infinity"]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import assets, kernel, paths
+from lab import assets, kernel, labs, namespace, paths
 from lab.commands import run, succeeds
 from lab.errors import LabError
 from lab.host import ulimit_flags
@@ -128,3 +128,32 @@ def test_a_broken_build_leaves_the_old_asset_and_is_done_again(tmp_path: Path) -
     assert assets.is_current(target, "one")
     assets.ensure(target, "two", _Builder(), Progress())
     assert sorted(path.name for path in tmp_path.iterdir()) == [".thing.lock", "thing"]
+
+
+@pytest.mark.parametrize(("monitors", "kept"), [([], False), ([(7, False)], True), ([(7, True)], True)])
+def test_podman_reads_anew_what_runs_only_where_nothing_runs(
+    monitors: list[tuple[int, bool]], kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = tmp_path / "alive"
+    alive.touch()
+    monkeypatch.setattr(namespace, "PODMAN_ALIVE", alive)
+    monkeypatch.setattr(namespace, "_monitors", lambda: iter(monitors))
+    namespace.forget_lost_containers()
+    assert alive.exists() is kept
+
+
+@pytest.mark.parametrize(
+    ("checkout", "state", "refused"),
+    [("there", "running", True), ("there", "exited", False), ("deleted", "running", False)],
+)
+def test_only_a_lab_in_use_elsewhere_is_refused(
+    checkout: str, state: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    found = labs.LabState("default", str(tmp_path / checkout), {"engine1": state})
+    monkeypatch.setattr(labs, "listing", lambda _host: [found])
+    if refused:
+        with pytest.raises(LabError, match="of another checkout is up"):
+            labs._refuse_foreign(None, "default")  # type: ignore[arg-type]  # the listing is replaced above
+    else:
+        labs._refuse_foreign(None, "default")  # type: ignore[arg-type]  # the listing is replaced above
