@@ -38,6 +38,7 @@ class Request:
 
     rules: str
     listeners: list
+    egress: list
     sets: dict
     sysctl: dict
     unit: str
@@ -70,7 +71,7 @@ class Firewall(Host):
         Returns a dictionary as the module documents; after a FirewallProblem the old state is in force.
         """
         firewall_text.check(request.rules)
-        policy = firewall_policy.checked(request.listeners, request.sets)
+        policy = firewall_policy.checked(request.listeners, request.sets, request.egress)
         policy["operator"] = request.operator(policy)
         values = firewall_sysctl.checked(request.sysctl)
         text = firewall_text.admit_operator(request.rules, policy["operator"])

@@ -43,8 +43,8 @@ def _ports(text, path):
     return ranges
 
 
-def _checked_listener(listener, index, sets):
-    path = "listeners[%d]" % index
+def _checked_listener(listener, index, sets, kind="listeners"):
+    path = "%s[%d]" % (kind, index)
     if not isinstance(listener, dict):
         raise _problem(path, listener, "a dictionary")
     for key in ("name", "protocol", "control", "ports", "interface"):
@@ -104,8 +104,19 @@ def _checked_set(name, value):
     return result
 
 
-def checked(listeners, sets):
-    """Return the policy {listeners, sets}: canonical addresses, only sets in use; FirewallProblem names a mistake."""
+def _checked_call(rule, index, sets):
+    path = "egress[%d]" % index
+    if not isinstance(rule, dict):
+        raise _problem(path, rule, "a dictionary")
+    found = _checked_listener({**rule, "from": [rule.get("to")], "interface": None}, index, sets, "egress")
+    return {"to": found["from"][0], **{key: found[key] for key in ("name", "protocol", "control", "why", "ports")}}
+
+
+def checked(listeners, sets, egress=()):
+    """Return the policy {listeners, sets, egress}: canonical addresses, only sets in use.
+
+    FirewallProblem names a mistake.
+    """
     if not isinstance(sets, dict):
         raise _problem("sets", sets, "a dictionary")
     canonical = {name: _checked_set(name, value) for name, value in sets.items()}
@@ -114,8 +125,9 @@ def checked(listeners, sets):
     for index, name in enumerate(names):
         if name in names[:index]:
             raise _problem("listeners[%d].name" % index, name, "a name that no other listener of this host has")
-    used = {name for listener in found for name in listener["from"]}
-    return {"listeners": found, "sets": {name: canonical[name] for name in sorted(used)}}
+    calls = [_checked_call(rule, index, canonical) for index, rule in enumerate(egress)]
+    used = {name for listener in found for name in listener["from"]} | {rule["to"] for rule in calls}
+    return {"listeners": found, "egress": calls, "sets": {name: canonical[name] for name in sorted(used)}}
 
 
 def admits(policy, address, port, interface, protocol="tcp"):
@@ -160,6 +172,11 @@ def words(policy, sysctl):
     lines = ["everything that no line below allows is dropped (NET-01)"]
     for listener in sorted(policy["listeners"], key=lambda entry: (entry["control"], entry["name"])):
         lines.extend(_rule_line(listener, source) for source in listener["from"])
+    for rule in policy.get("egress") or []:
+        lines.append(
+            "the engine may call %s %s %s (%s, %s; %s)"
+            % (rule["to"], rule["protocol"], rule["ports"], rule["name"], rule["why"], rule["control"])
+        )
     if policy.get("operator"):
         operator = policy["operator"]
         lines.append(

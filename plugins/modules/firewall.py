@@ -43,8 +43,15 @@ options:
     type: list
     elements: dict
     default: []
+  egress:
+    description:
+      - Whom the engine's account may call, for the description of changes; the same data the rules were rendered from.
+      - Keys are C(name), C(to) (a name from O(sets)), C(protocol), C(ports), C(control) and C(why).
+    type: list
+    elements: dict
+    default: []
   sets:
-    description: Named sources, each a dictionary with the lists C(ipv4) and C(ipv6) of addresses and networks.
+    description: Named sources and destinations, each a dictionary with the lists C(ipv4) and C(ipv6) of addresses and networks.
     type: dict
     default: {}
   sysctl:
@@ -188,7 +195,7 @@ def known(fact):
 def present(module, firewall, connection):
     """Apply; the result of the module."""
     params = module.params
-    names = ("rules", "listeners", "sets", "sysctl", "unit", "drop_ins", "grace_seconds", "keep_operator")
+    names = ("rules", "listeners", "egress", "sets", "sysctl", "unit", "drop_ins", "grace_seconds", "keep_operator")
     request = Request(
         connection=connection, links=known(probe_network.interfaces), **{name: params[name] for name in names}
     )
@@ -207,6 +214,7 @@ def main():
             "state": {"type": "str", "choices": ["present", "confirmed", "absent"], "default": "present"},
             "rules": {"type": "str"},
             "listeners": {"type": "list", "elements": "dict", "default": []},
+            "egress": {"type": "list", "elements": "dict", "default": []},
             "sets": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
             "unit": {"type": "str"},

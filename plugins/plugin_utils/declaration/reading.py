@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problems import Problem
-from . import gateway_rules, rules, tenants, topology_rules
+from . import egress_rules, gateway_rules, rules, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
@@ -80,5 +80,6 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
         rules.check_hosts(declaration, report)
         gateway_rules.check_gateway(declaration, report)
     tenants.check_tenants(values["tenants"] or [], today, report)
+    egress_rules.check_egress(declaration, report)
     rules.check_waivers(values["waivers"] or [], today, report)
     report_shared(declaration.hosts, report)

@@ -19,11 +19,13 @@ from .words import (
     DEVICE,
     FLAG,
     HOST_NAME,
+    IP_ADDRESS,
     NAME,
     NETWORKS,
     PATH,
     PORT,
     PORTS,
+    PURPOSE,
     RULE,
     VARIABLE,
 )
@@ -115,12 +117,32 @@ ADMIN = Record(
     },
 )
 
+PROXY = Record(
+    "a proxy",
+    {
+        "address": Field(IP_ADDRESS, "Address of the proxy.", required=True),
+        "port": Field(PORT, "Port of the proxy.", required=True),
+    },
+)
+
+EGRESS = Record(
+    "a destination",
+    {
+        "name": Field(NAME, "Name of the destination.", required=True),
+        "to": Field(ListOf(ADDRESS_BLOCK, 1), "Address blocks.", required=True),
+        "protocol": Field(Choice(("tcp", "udp")), "Protocol.", "tcp"),
+        "port": Field(PORT, "Port.", required=True),
+        "why": Field(PURPOSE, "What the engines need it for.", required=True),
+    },
+)
+
 MEDIA = Record(
     "media",
     {
         "allowed_domains": Field(
             ListOf(HOST_NAME), "Hosts a request may name media on. Empty: none, media by URL is refused.", []
         ),
+        "proxy": Field(PROXY, "Your forward proxy, the only way to those hosts; needed with allowed_domains."),
     },
 )
 
@@ -162,6 +184,7 @@ CLUSTER = Record(
         "engine": Field(ENGINE, "The vLLM process.", {}),
         **BETWEEN,
         "media": Field(MEDIA, "Media by URL.", {}),
+        "egress": Field(ListOf(EGRESS), "Whom the engines may call besides their peers.", []),
         "gateway": Field(GATEWAY, "The only door for clients.", required=True),
         "tenants": Field(ListOf(TENANT, 1), "Who may use the service.", required=True),
         "admin": Field(ADMIN, "Who may administer the hosts.", required=True),

@@ -15,6 +15,8 @@ PORTS = Text("a range of ports such as 40000-44999", r"[0-9]{1,5}-[0-9]{1,5}")
 NETWORKS = ("fabric", "management", "edge")
 ADDRESS_BLOCK = Text("an address block in CIDR notation", r"[0-9A-Fa-f:.]+/[0-9]{1,3}")
 ADDRESS = Text("an IP address", r"[0-9A-Za-z:.*%-]+")
+IP_ADDRESS = Text("an IP address, no name", r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+PURPOSE = Text("a few words", r"[A-Za-z0-9 ,.'()/-]{3,120}")
 HOST_NAME = Text(
     "an exact lower-case host name: no scheme, port, path, wildcard or address",
     r"(?=.{1,253}$)(?!.*\.[0-9]+$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",

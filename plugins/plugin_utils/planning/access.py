@@ -11,6 +11,7 @@ from typing import Any
 
 from ..declaration.model import Declaration, Host
 from ..declaration.topology_schema import STAGES
+from .egress import egress_sets
 from .gateway import monitor_sources
 from .parallel import fixed_ports
 from .ray import ray_ports, uses_ray
@@ -50,6 +51,7 @@ def source_sets(declaration: Declaration, groups: Iterable[EngineGroup]) -> dict
         members = [host for host in declaration.with_role("engine") if host.stage == stage]
         if members:
             sets[stage] = _fabric(members)
+    sets |= {name: _by_family(destinations) for name, destinations in egress_sets(declaration).items()}
     return dict(sorted(sets.items()))
 
 

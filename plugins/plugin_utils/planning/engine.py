@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ..declaration.model import Declaration
@@ -125,9 +127,20 @@ def _environment(declaration: Declaration, seat: Seat) -> dict[str, str]:
     pins |= transfer_environment(declaration, seat)
     if uses_ray(declaration):
         pins |= ray_environment(declaration, seat.group)
+    proxy = declaration.values["media"]["proxy"]
+    if proxy is not None:
+        pins |= {name: proxy_url(proxy) for name in ("HTTP_PROXY", "HTTPS_PROXY")} | {
+            "NO_PROXY": "localhost,127.0.0.1,::1"
+        }
     extra = {name: _text(value) for name, value in engine["environment"].items()}
     release = declaration.values["release"]
     return dict(sorted({**variables_of(release, SAFE_ENVIRONMENT), **extra, **variables_of(release, pins)}.items()))
+
+
+def proxy_url(proxy: Mapping[str, Any]) -> str:
+    """Return the address of a declared forward proxy as programs take it."""
+    address = ipaddress.ip_address(proxy["address"])
+    return f"http://[{address}]:{proxy['port']}" if address.version == 6 else f"http://{address}:{proxy['port']}"
 
 
 def _text(value: Any) -> str:

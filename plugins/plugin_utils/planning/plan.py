@@ -14,6 +14,7 @@ from typing import Any
 from ..declaration.model import Declaration, Host, PortRange
 from ..declaration.tenants import key_digest
 from . import access
+from .egress import allowed_addresses, with_egress
 from .engine import engine_part, install_part
 from .gateway import gateway_part, key_name
 from .ray import KEY_NAME, ray_part, uses_ray
@@ -33,12 +34,17 @@ def build(declaration: Declaration) -> dict[str, Any]:
         on_host[seat.host.name][1].append(seat)
     managed = [host for host in declaration.hosts if {"engine", "gateway"} & set(host.roles)]
     hosts = {host.name: _host_plan(declaration, host, *on_host.get(host.name, ([], [])), taken) for host in managed}
+    with_egress(hosts, declaration)
+    sets = access.source_sets(declaration, engines)
+    for part in hosts.values():
+        for engine in part["engines"]:
+            engine["addresses"] = allowed_addresses(part, sets)
     return {
         "format": FORMAT,
         "cluster": declaration.name,
         "release": declaration.values["release"],
         "topology": declaration.values["topology"],
-        "sets": access.source_sets(declaration, engines),
+        "sets": sets,
         "secrets": _secrets(declaration),
         "matrix": _matrix(hosts),
         "start_order": start_order(declaration, engines, taken),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import os
 import re
@@ -15,8 +16,10 @@ import jinja2
 import pytest
 from ansible.plugins.filter.core import FilterModule
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, firewall_text
+from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from support.topologies import TOPOLOGIES, declaration
 
 TEMPLATE = Path(__file__).parents[4] / "roles/isolation/templates/etc/hardened-vllm/firewall.nft.j2"
 INJECTIONS = [
@@ -36,14 +39,14 @@ INJECTIONS = [
 ]
 
 
-def render(plan: dict[str, Any]) -> str:
+def render(given_plan: dict[str, Any]) -> str:
     # As Ansible's template lookup does it.
     environment = jinja2.Environment(  # noqa: S701 # rules are no HTML
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["flatten"] = FilterModule().filters()["flatten"]
     return environment.from_string(TEMPLATE.read_text()).render(
-        isolation_plan=plan, isolation_log_per_minute=10, isolation_ping_per_second=20
+        isolation_plan=given_plan, isolation_log_per_minute=10, isolation_ping_per_second=20, __isolation_uid=997
     )
 
 
@@ -85,7 +88,23 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
             max_size=3,
         )
     )
-    return {"cluster": {"sets": sources}, "host": {"listeners": listeners}}
+    calls = draw(
+        st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": name,
+                    "protocol": mostly(st.sampled_from(["tcp", "udp"])),
+                    "ports": ports,
+                    "control": mostly(st.just("NET-06")),
+                    "why": st.text(max_size=30),
+                    "to": st.sampled_from(sorted(sources)) if sources else name,
+                }
+            ),
+            max_size=2,
+        )
+    )
+    egress = draw(st.sampled_from([None, {"own_ports": "8000,40000-44999", "rules": calls}]))
+    return {"cluster": {"sets": sources}, "host": {"listeners": listeners, "egress": egress}}
 
 
 def accepts(text: str, chain: str) -> list[str]:
@@ -95,14 +114,15 @@ def accepts(text: str, chain: str) -> list[str]:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(plans())
-def test_no_declared_text_becomes_syntax(plan: dict[str, Any]) -> None:
+def test_no_declared_text_becomes_syntax(drawn: dict[str, Any]) -> None:
     try:
-        policy = firewall_policy.checked(plan["host"]["listeners"], plan["cluster"]["sets"])
+        calls = drawn["host"]["egress"]["rules"] if drawn["host"]["egress"] else []
+        policy = firewall_policy.checked(drawn["host"]["listeners"], drawn["cluster"]["sets"], calls)
     except firewall_text.FirewallProblem:
         event("refused")
         return
     event("rendered")
-    text = render(plan)
+    text = render(drawn)
     firewall_text.check(text)
     expected = [
         f"{listener['control']} {listener['name']}"
@@ -113,6 +133,7 @@ def test_no_declared_text_becomes_syntax(plan: dict[str, Any]) -> None:
     rules = accepts(text, "listeners")
     assert [re.search(r'comment "([^"]*)"$', rule).group(1) for rule in rules] == expected  # type: ignore[union-attr]
     assert len(accepts(text, "published")) == len(expected)
+    assert len(accepts(text, "engine_egress")) == 2 * len(policy["egress"])
     for found in re.findall(r"elements = \{ ([^}]*) \}", text):
         for entry in found.split(", "):
             ipaddress.ip_network(entry)
@@ -152,7 +173,48 @@ def safe_plan() -> dict[str, Any]:
         "a": {"ipv4": ["10.0.0.0/8", "10.1.2.3"], "ipv6": []},
         "b": {"ipv4": [], "ipv6": ["fd00::/8", "fd00::1"]},
     }
-    return {"cluster": {"sets": sources}, "host": {"listeners": listeners}}
+    calls = [
+        {"name": "a-tcp", "to": "a", "protocol": "tcp", "ports": "29501,40000-44999", "control": "NET-06", "why": "x"}
+    ]
+    egress = {"own_ports": "40000-44999,8000", "rules": calls}
+    return {"cluster": {"sets": sources}, "host": {"listeners": listeners, "egress": egress}}
+
+
+def test_only_the_account_of_the_engine_is_held_back() -> None:
+    text = render(safe_plan())
+    assert "meta skuid 997 goto engine_egress" in text
+    assert accepts(text, "engine_egress") == [
+        'tcp dport { 29501, 40000-44999 } ip daddr @from_a_ipv4 counter accept comment "NET-06 a-tcp"',
+        'tcp dport { 29501, 40000-44999 } ip6 daddr @from_a_ipv6 counter accept comment "NET-06 a-tcp"',
+    ]
+    without = safe_plan()
+    without["host"]["egress"] = None
+    assert "skuid" not in render(without)
+
+
+@pytest.mark.parametrize("topology", sorted(TOPOLOGIES))
+def test_each_listener_of_each_topology_is_one_rule_for_each_source(topology: str) -> None:
+    made = plan(*declaration(topology), datetime.date(2026, 11, 23))
+    for host in made["hosts"].values():
+        text = render({"cluster": made, "host": host})
+        firewall_policy.checked(host["listeners"], made["sets"], host["egress"]["rules"] if host["egress"] else [])
+        expected = [
+            f"{listener['control']} {listener['name']}"
+            for listener in host["listeners"]
+            for _source in listener["from"]
+            for _family in ("ipv4", "ipv6")
+        ]
+        comments = [re.search(r'comment "([^"]*)"$', rule) for rule in accepts(text, "listeners")]
+        assert [found.group(1) for found in comments if found is not None] == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nft checks rules for root only")
+def test_nft_accepts_the_rules_of_every_topology(tmp_path: Path) -> None:
+    for number, topology in enumerate(sorted(TOPOLOGIES)):
+        made = plan(*declaration(topology), datetime.date(2026, 11, 23))
+        rules = tmp_path / f"{number}.nft"
+        rules.write_text(render({"cluster": made, "host": made["hosts"]["engine11"]}))
+        subprocess.run(["unshare", "--net", "nft", "--check", "--file", str(rules)], check=True)
 
 
 def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
@@ -169,7 +231,7 @@ def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
 
 
 def test_an_empty_plan_still_drops_everything() -> None:
-    text = render({"cluster": {"sets": {}}, "host": {"listeners": []}})
+    text = render({"cluster": {"sets": {}}, "host": {"listeners": [], "egress": None}})
     firewall_text.check(text)
     assert "hook input priority filter - 10; policy drop;" in text
     assert accepts(text, "listeners") == []

@@ -54,10 +54,13 @@ def test_replicas_do_not_talk_to_each_other() -> None:
     assert [item["name"] for item in made["hosts"]["gateway1"]["gateway"]["upstreams"]] == ["engine11", "engine12"]
 
 
+PROXY = {"address": "10.20.2.80", "port": 3128}
+
+
 def test_media_domains_are_never_empty() -> None:
     argv = build("replicas", [11])["hosts"]["engine11"]["engines"][0]["argv"]
     assert argv[argv.index("--allowed-media-domains") + 1] == "media-disabled.invalid"
-    chosen = build("replicas", [11], media={"allowed_domains": ["b.example.org", "a.example.org"]})
+    chosen = build("replicas", [11], media={"allowed_domains": ["b.example.org", "a.example.org"], "proxy": PROXY})
     argv = chosen["hosts"]["engine11"]["engines"][0]["argv"]
     start = argv.index("--allowed-media-domains")
     assert argv[start + 1 : start + 3] == ["a.example.org", "b.example.org"]
@@ -203,3 +206,39 @@ def test_kv_ip_is_set_where_the_release_has_it() -> None:
     assert "kv_ip" not in words(plan(cluster, hosts, TODAY), "engine11")
     cluster["release"] = "0.31.0"
     assert '"kv_ip": "10.20.0.12"' in words(plan(cluster, hosts, TODAY), "engine11")
+
+
+def calls(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, str]]:
+    rules = made["hosts"][host]["egress"]["rules"]
+    return {rule["name"]: (rule["to"], rule["protocol"], rule["ports"]) for rule in rules}
+
+
+def test_engines_call_their_peers_and_nobody_else() -> None:
+    assert calls(of("replicas"), "engine11") == {}
+    assert calls(of("tensor parallel twice"), "engine13") == {"peers-1-tcp": ("peers-1", "tcp", "29501,40000-44999")}
+    assert calls(of("disaggregated, nixl"), "engine11") == {"decode-tcp": ("decode", "tcp", "40000-44999,5600")}
+    assert calls(of("disaggregated, mooncake"), "engine12") == {"prefill-tcp": ("prefill", "tcp", "40000-44999,8998")}
+    assert of("replicas")["hosts"]["gateway1"]["egress"] is None
+
+
+def test_what_is_declared_may_be_called() -> None:
+    cluster, hosts = declaration("cache")
+    cluster["egress"] = [{"name": "traces", "to": ["10.20.9.0/28"], "port": 4317, "why": "traces"}]
+    cluster["media"] = {"allowed_domains": ["a.example.org"], "proxy": PROXY}
+    made = plan(cluster, hosts, TODAY)
+    assert calls(made, "engine11") == {
+        "cache-0": ("cache-0", "tcp", "65432"),
+        "media-proxy": ("media-proxy", "tcp", "3128"),
+        "traces": ("egress-traces", "tcp", "4317"),
+    }
+    assert made["sets"]["egress-traces"]["ipv4"] == ["10.20.9.0/28"]
+    environment = made["hosts"]["engine11"]["engines"][0]["environment"]
+    assert environment["HTTPS_PROXY"] == environment["HTTP_PROXY"] == "http://10.20.2.80:3128"
+    assert "HTTP_PROXY" not in of("cache")["hosts"]["engine11"]["engines"][0]["environment"]
+
+
+def test_a_unit_exchanges_packets_with_nobody_else() -> None:
+    addresses = of("tensor parallel twice")["hosts"]["engine11"]["engines"][0]["addresses"]
+    assert {"10.20.0.12", "10.20.0.13", "10.20.255.200"} <= set(addresses)
+    assert "10.20.0.14" not in addresses, "the other engine"
+    assert not [text for text in addresses if text.endswith("/0")]

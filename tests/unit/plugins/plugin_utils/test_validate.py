@@ -90,6 +90,7 @@ old_release = both(
 )
 
 
+CALL = {"name": "traces", "to": ["10.20.9.0/28"], "port": 4317, "why": "traces"}
 ACME, OTHER = ({"name": name, "keys": [{"id": "k1"}]} for name in ("acme", "other"))
 store = put("cluster/gateway/routes", ["responses", "responses-store"])
 
@@ -230,6 +231,13 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "vllm_cluster.tenants[0].keys[0].expires",
         put("cluster/tenants/0/keys/0/expires", "2026-11-24"),
     ),
+    *[
+        ("egress-unsafe", "vllm_cluster.egress[0].to[0]", put("cluster/egress", [{**CALL, "to": [block]}]))
+        for block in ("0.0.0.0/0", "::/0", "169.254.169.254/32", "169.0.0.0/8", "fd00:ec2::254/128", "127.0.0.1/32")
+    ],
+    ("egress-unsafe", "vllm_cluster.media.proxy.address", put("cluster/media/proxy", {"address": "::1", "port": 80})),
+    ("egress-name-shared", "vllm_cluster.egress", put("cluster/egress", [CALL, {**CALL, "port": 4318}])),
+    ("media-unproxied", "vllm_cluster.media.proxy", put("cluster/media/allowed_domains", ["media.example.org"])),
     ("network-undeclared", "hosts.engine1.vllm_node.addresses.edge[0]", no_edge),
     (
         "address-family",
