@@ -26,6 +26,8 @@ MARK = "HARDENED_VLLM_LAB_NAMESPACE"
 CONTAINER_PREFIX = "hvl-"
 # While this file exists, podman takes what it knows of running containers as true (its "refresh" at boot).
 PODMAN_ALIVE = Path("/run/libpod/alive")
+# podman's list of address leases.
+LEASES = Path("/run/containers/networks/ipam.db")
 _SCRIPT = f"umount -R {CGROUP} && mount -t cgroup2 cgroup2 {CGROUP} && exec sleep infinity"
 
 
@@ -83,10 +85,12 @@ def forget_lost_containers() -> None:
     """Make podman read anew what runs, where no container does.
 
     A machine that was stopped hard and keeps /run on its disk has containers "running" whose network namespaces were
-    mounts of a mount namespace that is gone; podman then fails at every command, even at a listing.
+    mounts of a mount namespace that is gone; podman then fails at every command, even at a listing, and their addresses
+    stay taken.
     """
     if not any(_monitors()):
         PODMAN_ALIVE.unlink(missing_ok=True)
+        LEASES.unlink(missing_ok=True)
 
 
 def _start() -> int:

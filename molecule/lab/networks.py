@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
 from lab.commands import run
 from lab.errors import LabError
 from lab.host import LABEL, LABEL_CHECKOUT, LABEL_DIGEST, Host
+from lab.namespace import LEASES
 from lab.paths import CHECKOUT
 from lab.progress import Progress
 from lab.spec import LabSpec, NetworkSpec, controller_address, digest, overlap
-
-LEASES = Path("/run/containers/networks/ipam.db")
 
 
 def full_name(lab: str, network: str) -> str:

@@ -134,12 +134,13 @@ def test_a_broken_build_leaves_the_old_asset_and_is_done_again(tmp_path: Path) -
 def test_podman_reads_anew_what_runs_only_where_nothing_runs(
     monitors: list[tuple[int, bool]], kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alive = tmp_path / "alive"
-    alive.touch()
-    monkeypatch.setattr(namespace, "PODMAN_ALIVE", alive)
+    states = [tmp_path / name for name in ("alive", "leases")]
+    for name, state in zip(("PODMAN_ALIVE", "LEASES"), states, strict=True):
+        state.touch()
+        monkeypatch.setattr(namespace, name, state)
     monkeypatch.setattr(namespace, "_monitors", lambda: iter(monitors))
     namespace.forget_lost_containers()
-    assert alive.exists() is kept
+    assert [state.exists() for state in states] == [kept, kept]
 
 
 @pytest.mark.parametrize(
