@@ -39,6 +39,7 @@ class Request:
     rules: str
     listeners: list
     egress: list
+    fabric: str | None
     sets: dict
     sysctl: dict
     unit: str
@@ -71,7 +72,7 @@ class Firewall(Host):
         Returns a dictionary as the module documents; after a FirewallProblem the old state is in force.
         """
         firewall_text.check(request.rules)
-        policy = firewall_policy.checked(request.listeners, request.sets, request.egress)
+        policy = firewall_policy.checked(request.listeners, request.sets, request.egress, request.fabric)
         policy["operator"] = request.operator(policy)
         values = firewall_sysctl.checked(request.sysctl)
         text = firewall_text.admit_operator(request.rules, policy["operator"])

@@ -25,6 +25,7 @@ PATTERNS = {
 }
 SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHOWN_MEMBERS = 20
+FABRIC = "fabric"
 
 
 def _problem(path, found, expected):
@@ -112,8 +113,10 @@ def _checked_call(rule, index, sets):
     return {"to": found["from"][0], **{key: found[key] for key in ("name", "protocol", "control", "why", "ports")}}
 
 
-def checked(listeners, sets, egress=()):
-    """Return the policy {listeners, sets, egress}: canonical addresses, only sets in use.
+def checked(listeners, sets, egress=(), fabric=None):
+    """Return the policy {listeners, sets, egress, fabric}: canonical addresses, only sets in use.
+
+    `fabric` is the one interface on which the sources of the set of that name come in, None when it is not known.
 
     FirewallProblem names a mistake.
     """
@@ -127,7 +130,19 @@ def checked(listeners, sets, egress=()):
             raise _problem("listeners[%d].name" % index, name, "a name that no other listener of this host has")
     calls = [_checked_call(rule, index, canonical) for index, rule in enumerate(egress)]
     used = {name for listener in found for name in listener["from"]} | {rule["to"] for rule in calls}
-    return {"listeners": found, "egress": calls, "sets": {name: canonical[name] for name in sorted(used)}}
+    if fabric is not None:
+        pattern, expected = PATTERNS["interface"]
+        if not pattern.fullmatch(fabric):
+            raise _problem("fabric", fabric, expected)
+        if FABRIC not in canonical:
+            raise _problem("sets", sorted(sets), "a set %s, because the fabric's interface is given" % FABRIC)
+        used.add(FABRIC)
+    return {
+        "listeners": found,
+        "egress": calls,
+        "fabric": fabric,
+        "sets": {name: canonical[name] for name in sorted(used)},
+    }
 
 
 def admits(policy, address, port, interface, protocol="tcp"):
@@ -177,6 +192,8 @@ def words(policy, sysctl):
             "the engine may call %s %s %s (%s, %s; %s)"
             % (rule["to"], rule["protocol"], rule["ports"], rule["name"], rule["why"], rule["control"])
         )
+    if policy.get("fabric"):
+        lines.append("sources of the fabric are forged on any interface but %s (NET-07)" % policy["fabric"])
     if policy.get("operator"):
         operator = policy["operator"]
         lines.append(

@@ -50,6 +50,11 @@ options:
     type: list
     elements: dict
     default: []
+  fabric:
+    description:
+      - Interface of the fabric, on which alone the sources of the set C(fabric) of O(sets) may come in.
+      - For the description of changes; the same data the rules were rendered from.
+    type: str
   sets:
     description: Named sources and destinations, each a dictionary with the lists C(ipv4) and C(ipv6) of addresses and networks.
     type: dict
@@ -195,9 +200,13 @@ def known(fact):
 def present(module, firewall, connection):
     """Apply; the result of the module."""
     params = module.params
-    names = ("rules", "listeners", "egress", "sets", "sysctl", "unit", "drop_ins", "grace_seconds", "keep_operator")
+    names = ("rules", "listeners", "egress", "fabric", "sets", "sysctl", "unit", "drop_ins")
     request = Request(
-        connection=connection, links=known(probe_network.interfaces), **{name: params[name] for name in names}
+        connection=connection,
+        links=known(probe_network.interfaces),
+        grace_seconds=params["grace_seconds"],
+        keep_operator=params["keep_operator"],
+        **{name: params[name] for name in names},
     )
     result = firewall.present(request, module.check_mode)
     if result["changed"]:
@@ -215,6 +224,7 @@ def main():
             "rules": {"type": "str"},
             "listeners": {"type": "list", "elements": "dict", "default": []},
             "egress": {"type": "list", "elements": "dict", "default": []},
+            "fabric": {"type": "str"},
             "sets": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
             "unit": {"type": "str"},

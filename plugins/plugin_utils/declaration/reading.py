@@ -71,7 +71,7 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
     if values["engine"] is not None and values["admin"] is not None:
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:
-        rules.check_owned(values["engine"], report)
+        rules.check_owned(values, report)
     if values["engine"] is not None and values["topology"] is not None:
         topology_rules.check_topology(declaration, report)
     if values["admin"] is not None:

@@ -111,11 +111,25 @@ def check_ports(engine: Mapping[str, Any], admin: Mapping[str, Any], report: Rep
             )
 
 
-def check_owned(engine: Mapping[str, Any], report: Report) -> None:
+# Options the plan sets as soon as a section is declared; without it a user may know better.
+FROM_SECTIONS = {"kv-transfer-config": ("transfer", "cache"), "kv-events-config": ("events",)}
+
+
+def _owners(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options the plan of this declaration sets itself, each with where it comes from."""
+    declared = {
+        flag: [section for section in sections if values[section] is not None]
+        for flag, sections in FROM_SECTIONS.items()
+    }
+    return catalogue.owned_flags() | {flag: " and ".join(where) for flag, where in declared.items() if where}
+
+
+def check_owned(values: Mapping[str, Any], report: Report) -> None:
     """Refuse options and variables the plan sets itself, so that they cannot be undone by passing them through."""
+    engine, owners = values["engine"], _owners(values)
     for name in engine["arguments"] or {}:
         flag = catalogue.flag_name(name.split(".")[0].rstrip("+"))
-        owner = catalogue.owned_flags().get(flag)
+        owner = owners.get(flag)
         if owner is not None:
             report(
                 Problem(

@@ -37,6 +37,17 @@ NETWORK = Record(
     },
 )
 
+FABRIC = Record(
+    "the fabric",
+    {
+        **NETWORK.fields,
+        "rdma_isolated_by": Field(
+            PURPOSE,
+            "What keeps others off the RDMA traffic, which no firewall of a host sees; needed with RDMA devices.",
+        ),
+    },
+)
+
 MODEL = Record(
     "model",
     {
@@ -172,7 +183,7 @@ CLUSTER = Record(
             Record(
                 "networks",
                 {
-                    "fabric": Field(NETWORK, "Between engines, and from gateways to engines.", required=True),
+                    "fabric": Field(FABRIC, "Between engines, and from gateways to engines.", required=True),
                     "management": Field(NETWORK, "From the operator to every host."),
                     "edge": Field(NETWORK, "From clients to gateways."),
                 },

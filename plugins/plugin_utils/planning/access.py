@@ -35,6 +35,7 @@ def source_sets(declaration: Declaration, groups: Iterable[EngineGroup]) -> dict
     admin, events = declaration.values["admin"], declaration.values["events"]
     sets = {
         "everyone": EVERYONE,
+        "fabric": _by_family(declaration.blocks["fabric"]),
         "gateways": _fabric(declaration.with_role("gateway")),
         "operators": _by_family(ipaddress.ip_network(text) for text in admin["ssh_from"]),
     }

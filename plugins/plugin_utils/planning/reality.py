@@ -24,6 +24,9 @@ def with_interfaces(declaration: Declaration, probes: Probes) -> tuple[Declarati
     hosts = tuple(
         _meet(host, probes[host.name], problems) if host.name in probes else host for host in declaration.hosts
     )
+    isolated_by = declaration.values["networks"]["fabric"]["rdma_isolated_by"]
+    for host in declaration.with_role("engine"):
+        _check_rdma(host, probes.get(host.name, {}), isolated_by, problems)
     return replace(declaration, hosts=hosts), sorted(problems)
 
 
@@ -44,18 +47,25 @@ def _meet(host: Host, probe: Mapping[str, Any], problems: list[Problem]) -> Host
                 Severity.WARNING,
             )
         )
-    for device in probe.get("rdma_devices") or []:
+    return replace(host, legs=legs)
+
+
+def _check_rdma(host: Host, probe: Mapping[str, Any], isolated_by: str | None, problems: list[Problem]) -> None:
+    names = sorted(device["name"] for device in probe.get("rdma_devices") or [])
+    if names:
         problems.append(
             Problem(
                 f"hosts.{host.name}",
                 "rdma-unfiltered",
-                f"the RDMA device {device['name']}",
-                "inter-node traffic the host's firewall sees",
-                "RDMA bypasses netfilter: isolate its fabric with partitions or VLANs on the switches.",
-                Severity.WARNING,
+                f"RDMA devices {', '.join(names)}",
+                "inter-node traffic the host's firewall sees, or an acknowledgement that it does not",
+                "RDMA bypasses netfilter. Isolate its fabric on the switches (partitions, VLANs) and say how in "
+                "vllm_cluster.networks.fabric.rdma_isolated_by."
+                if isolated_by is None
+                else f"Only this isolates it: {isolated_by}.",
+                Severity.ERROR if isolated_by is None else Severity.WARNING,
             )
         )
-    return replace(host, legs=legs)
 
 
 def _meet_leg(host: str, leg: Leg, owners: Mapping[str, str], problems: list[Problem]) -> Leg:

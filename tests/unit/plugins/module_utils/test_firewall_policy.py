@@ -44,6 +44,17 @@ def test_addresses_become_canonical_and_unused_sets_are_left_out() -> None:
     assert found["listeners"][0] == listener()
 
 
+def test_the_fabric_needs_an_interface_and_its_set() -> None:
+    sets = {**SETS, "fabric": {"ipv4": ["10.0.0.0/24"]}}
+    found = policy.checked([listener()], sets, fabric="eth0")
+    assert found["sets"]["fabric"] == {"ipv4": ["10.0.0.0/24"], "ipv6": []}
+    assert "sources of the fabric are forged on any interface but eth0 (NET-07)" in policy.words(found, {})
+    with pytest.raises(FirewallProblem, match=r"fabric: found 'eth\*'"):
+        policy.checked([listener()], sets, fabric="eth*")
+    with pytest.raises(FirewallProblem, match="expected a set fabric"):
+        policy.checked([listener()], SETS, fabric="eth0")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

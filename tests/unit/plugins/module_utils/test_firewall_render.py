@@ -104,7 +104,13 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     egress = draw(st.sampled_from([None, {"own_ports": "8000,40000-44999", "rules": calls}]))
-    return {"cluster": {"sets": sources}, "host": {"listeners": listeners, "egress": egress}}
+    fabric = draw(interface)
+    if fabric is not None:
+        sources["fabric"] = {"ipv4": [draw(ipv4)], "ipv6": []}
+    return {
+        "cluster": {"sets": sources},
+        "host": {"interfaces": {"fabric": fabric}, "listeners": listeners, "egress": egress},
+    }
 
 
 def accepts(text: str, chain: str) -> list[str]:
@@ -117,7 +123,8 @@ def accepts(text: str, chain: str) -> list[str]:
 def test_no_declared_text_becomes_syntax(drawn: dict[str, Any]) -> None:
     try:
         calls = drawn["host"]["egress"]["rules"] if drawn["host"]["egress"] else []
-        policy = firewall_policy.checked(drawn["host"]["listeners"], drawn["cluster"]["sets"], calls)
+        fabric = drawn["host"]["interfaces"]["fabric"]
+        policy = firewall_policy.checked(drawn["host"]["listeners"], drawn["cluster"]["sets"], calls, fabric)
     except firewall_text.FirewallProblem:
         event("refused")
         return
@@ -177,7 +184,24 @@ def safe_plan() -> dict[str, Any]:
         {"name": "a-tcp", "to": "a", "protocol": "tcp", "ports": "29501,40000-44999", "control": "NET-06", "why": "x"}
     ]
     egress = {"own_ports": "40000-44999,8000", "rules": calls}
-    return {"cluster": {"sets": sources}, "host": {"listeners": listeners, "egress": egress}}
+    host = {"interfaces": {"fabric": None}, "listeners": listeners, "egress": egress}
+    return {"cluster": {"sets": sources}, "host": host}
+
+
+def test_a_source_of_the_fabric_is_let_in_there_only() -> None:
+    given = safe_plan()
+    assert "forged" not in render(given)
+    given["cluster"]["sets"]["fabric"] = {"ipv4": ["10.20.1.0/24"], "ipv6": []}
+    given["host"]["interfaces"]["fabric"] = "eth1"
+    text = render(given)
+    chain = text.partition("chain forged {")[2].partition("\n    }")[0].split("\n")
+    assert [line.strip() for line in chain[1:]] == [
+        "type filter hook prerouting priority raw; policy accept;",
+        'iifname { "lo", "eth1" } accept',
+        'ip saddr @from_fabric_ipv4 counter drop comment "NET-07 forged fabric source"',
+        'ip6 saddr @from_fabric_ipv6 counter drop comment "NET-07 forged fabric source"',
+    ]
+    assert "elements = { 10.20.1.0/24 }" in text
 
 
 def test_only_the_account_of_the_engine_is_held_back() -> None:
@@ -231,7 +255,7 @@ def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
 
 
 def test_an_empty_plan_still_drops_everything() -> None:
-    text = render({"cluster": {"sets": {}}, "host": {"listeners": [], "egress": None}})
+    text = render({"cluster": {"sets": {}}, "host": {"interfaces": {"fabric": None}, "listeners": [], "egress": None}})
     firewall_text.check(text)
     assert "hook input priority filter - 10; policy drop;" in text
     assert accepts(text, "listeners") == []

@@ -142,6 +142,14 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         put("cluster/engine/arguments", {"no-disable-fastapi-docs": True}),
     ),
     (
+        "argument-owned",
+        "vllm_cluster.engine.arguments.kv-transfer-config.kv_port",
+        both(
+            put("cluster/cache", {"config": "/etc/lmcache.yml"}),
+            put("cluster/engine/arguments", {"kv-transfer-config.kv_port": 9000}),
+        ),
+    ),
+    (
         "argument-unknown",
         "vllm_cluster.engine.arguments.max-modle-len",
         put("cluster/engine/arguments", {"max-modle-len": 5}),
@@ -264,6 +272,14 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ),
     ("rdma-unfiltered", "hosts.engine1", probed({**SOUND, "rdma_devices": [{"name": "mlx5_0"}]})),
     (
+        "rdma-unfiltered",
+        "hosts.engine1",
+        both(
+            put("cluster/networks/fabric/rdma_isolated_by", "partition 0x8001 of the subnet manager"),
+            probed({**SOUND, "rdma_devices": [{"name": "mlx5_1"}, {"name": "mlx5_0"}]}),
+        ),
+    ),
+    (
         "port-taken",
         "hosts.engine1.listeners.api",
         probed({**SOUND, "listeners": [{"protocol": "tcp", "port": 8000, "processes": [{"pid": 7, "name": "java"}]}]}),
@@ -366,6 +382,11 @@ def test_all_mistakes_are_named_together_and_in_order(cluster: Any, hosts: Any, 
         "bad-value",
     ]
     assert [path for _rule, path in found] == sorted(path for _rule, path in found)
+
+
+def test_an_option_of_a_section_that_is_not_declared_may_be_passed(cluster: Any, hosts: Any, today: Any) -> None:
+    cluster["engine"] = {"arguments": {"kv-transfer-config": '{"kv_connector": "OffloadingConnector"}'}}
+    assert errors(cluster, hosts, today) == []
 
 
 def test_a_message_says_what_where_and_how(cluster: Any, hosts: Any, today: Any) -> None:
