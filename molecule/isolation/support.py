@@ -5,21 +5,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from lab import inventory, labs
+from lab import inventory, labs, runs
 from lab.progress import Progress
+from lab.runs import Run
 from lab.testing import Console
 
 SCENARIO = Path(__file__).parent
@@ -79,48 +77,14 @@ class Node(Console):
         return found
 
 
-@dataclass
-class Run:
-    """An ended ansible-playbook."""
-
-    code: int
-    text: str
-
-    def changed(self, host: str) -> int:
-        match = re.search(rf"(?m)^{host} +: .*changed=(\d+)", self.text)
-        if match is None:
-            pytest.fail(f"the run never came to {host}: {self.text}")
-        return int(match.group(1))
-
-
 def start_play(playbook: str, *options: str, **variables: Any) -> subprocess.Popen[str]:
     """Start a playbook of this scenario in a process group of its own."""
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "true"}
-    for name in ("ANSIBLE_FORCE_COLOR", "PY_COLORS"):
-        environment.pop(name, None)
-    command = [
-        str(Path(sys.executable).parent / "ansible-playbook"),
-        "-i",
-        str(INVENTORY),
-        str(SCENARIO / playbook),
-        *options,
-    ]
-    return subprocess.Popen(
-        [*command, "-e", json.dumps(variables)],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return runs.start_play(LAB, SCENARIO / playbook, *options, **variables)
 
 
 def play(playbook: str, *options: str, **variables: Any) -> Run:
     """Run a playbook of this scenario to its end."""
-    process = start_play(playbook, *options, **variables)
-    text, _ = process.communicate(timeout=300)
-    return Run(process.returncode, text)
+    return runs.play(LAB, SCENARIO / playbook, *options, timeout=300, **variables)
 
 
 def converge(*options: str, **variables: Any) -> Run:

@@ -25,7 +25,7 @@ _COMMON = (
     "systemd,systemd-sysv,dbus,libpam-systemd,python3,openssh-server,iproute2,nftables,procps,sudo,ca-certificates,curl"
 )
 PACKAGES = {
-    "bookworm": f"{_COMMON},python3-venv,libnuma1",
+    "bookworm": f"{_COMMON},python3-venv,libnuma1,ufw,firewalld",
     "trixie": f"{_COMMON},nginx,libnginx-mod-http-js,openssl,logrotate",
 }
 
@@ -52,7 +52,7 @@ done
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nReadKMsg=no\n' >"$root/etc/systemd/journald.conf.d/lab.conf"
 chroot "$root" systemctl enable ssh.service >/dev/null 2>&1
-chroot "$root" systemctl disable ssh.socket nftables.service >/dev/null 2>&1 || true
+chroot "$root" systemctl disable ssh.socket nftables.service ufw.service firewalld.service >/dev/null 2>&1 || true
 if [ -e "$root/usr/sbin/nginx" ]; then
     chroot "$root" systemctl disable nginx.service >/dev/null 2>&1
     rm -f "$root"/etc/nginx/sites-enabled/default

@@ -54,7 +54,7 @@ def ruleset_objects() -> List[Dict[str, Any]]:
 
 
 def tables(objects: Optional[List[Dict[str, Any]]]) -> List[Dict[str, Any]]:
-    """Nftables tables: family, name, own (ours or not), hooks ([{chain, hook, priority, policy}] of base chains)."""
+    """Nftables tables: family, name, own (ours or not), hooks ([{chain, type, hook, priority, policy}] of base chains)."""
     if objects is None:
         raise Unknown("nftables could not be asked")
     found = []
@@ -65,6 +65,7 @@ def tables(objects: Optional[List[Dict[str, Any]]]) -> List[Dict[str, Any]]:
         hooks = [
             {
                 "chain": other["chain"]["name"],
+                "type": other["chain"]["type"],
                 "hook": other["chain"]["hook"],
                 "priority": other["chain"]["prio"],
                 "policy": other["chain"].get("policy"),

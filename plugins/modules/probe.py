@@ -146,7 +146,7 @@ probe:
         - family: inet
           name: filter
           own: false
-          hooks: [{chain: input, hook: input, priority: 0, policy: accept}]
+          hooks: [{chain: input, type: filter, hook: input, priority: 0, policy: accept}]
     firewalls:
       description: >-
         Other packet filter tools seen, with the evidence. Possible keys: ufw, firewalld, docker, podman, kube-proxy,

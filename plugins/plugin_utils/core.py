@@ -14,12 +14,13 @@ from .declaration.model import Declaration
 from .declaration.reading import read
 from .linting.lint import lint
 from .planning.acceptance import not_in_release
+from .planning.firewalls import conflicts
 from .planning.fit import misfits
 from .planning.plan import build
 from .planning.ports import collisions
 from .planning.reality import Probes, with_interfaces
 from .planning.release import unprotected
-from .problems import Problem, Severity
+from .problems import Problem, Severity, once
 
 Hosts = Mapping[str, Mapping[str, Any]]
 
@@ -63,6 +64,7 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
     found = [
         *collisions(made),
         *misfits(made, probes),
+        *conflicts(made, probes, (waiver["rule"] for waiver in declaration.values["waivers"])),
         *not_in_release(made),
         *unprotected(made["release"]),
         *_lint_plan(declaration, made),
@@ -95,11 +97,4 @@ def _lint_plan(declaration: Declaration, made: Mapping[str, Any]) -> list[Proble
                     if tail == ".release":
                         problem = replace(problem, path="vllm_cluster.release")
                     shared.setdefault((problem.rule, tail, problem.found), []).append(problem)
-    return [_once(problems) for problems in shared.values()]
-
-
-def _once(problems: list[Problem]) -> Problem:
-    first, *others = problems
-    if not others or not first.path.startswith("hosts."):
-        return first
-    return replace(first, found=f"{first.found} (and on {len(others)} more)")
+    return [once(problems) for problems in shared.values()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class Severity(enum.IntEnum):
@@ -88,3 +88,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Known here: {', '.join(names)}."
+
+
+def once(problems: list[Problem]) -> Problem:
+    """Return the first of ``problems``, one and the same thing found on several hosts, with the number of the others."""
+    first, *others = problems
+    if not others or not first.path.startswith("hosts."):
+        return first
+    return replace(first, found=f"{first.found} (and on {len(others)} more)")

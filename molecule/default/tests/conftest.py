@@ -5,12 +5,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +14,8 @@ from typing import Any
 import httpx2 as httpx
 import openai
 import pytest
+from lab import runs
+from lab.runs import Run
 from lab.testing import Console
 
 SCENARIO = Path(__file__).parents[1]
@@ -28,31 +25,9 @@ UNIT = "hardened-vllm-engine"
 MODEL = "tiny"
 
 
-@dataclass
-class Run:
-    """An ended ansible-playbook."""
-
-    code: int
-    text: str
-
-    def changed(self) -> dict[str, int]:
-        return {host: int(count) for host, count in re.findall(r"(?m)^(\w+) +: .*changed=(\d+)", self.text)}
-
-
 def play(playbook: str, *options: str, **variables: Any) -> Run:
     """Run a playbook of the collection against the scenario's lab, as its operator would."""
-    command = [
-        str(Path(sys.executable).parent / "ansible-playbook"),
-        f"--inventory={LAB / 'inventory'}",
-        f"--extra-vars={json.dumps(variables)}",
-        *options,
-        str(ROOT / "playbooks" / f"{playbook}.yml"),
-    ]
-    # Molecule asks for colours, which would be in the way of reading the output.
-    plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
-    environment = {**os.environ, **plain}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
-    return Run(done.returncode, done.stdout + done.stderr)
+    return runs.play("default", ROOT / "playbooks" / f"{playbook}.yml", *options, **variables)
 
 
 @dataclass

@@ -55,7 +55,7 @@ def test_the_live_connection_is_let_in_unless_told_otherwise(engine1: Node) -> N
     assert logs_in("engine1")
     assert "10.206.2.1 . 22" in engine1.table()
     again = converge("--limit", "engine1", **{**CUTTING, "isolation_keep_operator": True})
-    assert again.changed("engine1") == 0
+    assert again.changed()["engine1"] == 0
 
 
 @pytest.mark.usefixtures("put_back")

@@ -89,5 +89,5 @@ def test_only_root_reads_the_rules(engine1: Node) -> None:
 
 def test_a_second_run_changes_nothing() -> None:
     run = converge()
-    assert [run.changed(host) for host in ("engine1", "engine2", "gateway")] == [0, 0, 0]
+    assert [run.changed()[host] for host in ("engine1", "engine2", "gateway")] == [0, 0, 0]
     assert "Log in afresh" not in run.text

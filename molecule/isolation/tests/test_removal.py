@@ -28,7 +28,7 @@ def test_removal_and_a_dry_run_on_the_clean_host(engine1: Node, stranger: Node) 
 
         run = play("remove.yml", "--limit", "engine1")
         assert run.code == 0, run.text
-        assert run.changed("engine1")
+        assert run.changed()["engine1"]
         assert [path for path in LEFT if engine1.exists(path)] == []
         assert engine1.run("nft", "list", "tables") == "table inet mine\n"
         assert engine1.run("nft", "list", "table", "inet", "mine") == foreign
@@ -39,7 +39,7 @@ def test_removal_and_a_dry_run_on_the_clean_host(engine1: Node, stranger: Node) 
             == "not-found"
         )
         assert stranger.scan(FABRIC1, "8000,29501") == {address: [8000, 29501] for address in FABRIC1}
-        assert play("remove.yml", "--limit", "engine1").changed("engine1") == 0
+        assert play("remove.yml", "--limit", "engine1").changed()["engine1"] == 0
 
         dry = play("converge.yml", "--limit", "engine1", "--check", "--diff")
         assert dry.code == 0, dry.text

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from lab import runs
 from lab.testing import Console
 
 SCENARIO = Path(__file__).parents[1]
@@ -31,18 +28,8 @@ sysctl net.ipv4.ip_local_port_range net.ipv4.ip_local_reserved_ports
 
 
 def preflight(*options: str, **variables: Any) -> tuple[int, str]:
-    command = [
-        str(Path(sys.executable).parent / "ansible-playbook"),
-        f"--inventory={LAB / 'inventory'}",
-        f"--extra-vars={json.dumps(variables)}",
-        *options,
-        str(ROOT / "playbooks/preflight.yml"),
-    ]
-    # Molecule asks for colours, which would be in the way of reading the output.
-    plain = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
-    environment = {**os.environ, **plain}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
-    return done.returncode, done.stdout + done.stderr
+    run = runs.play("preflight", ROOT / "playbooks/preflight.yml", *options, timeout=180, **variables)
+    return run.code, run.text
 
 
 def with_node(place: Path, host: str, **changes: Any) -> str:

@@ -202,7 +202,9 @@ CLUSTER = Record(
         "secrets_directory": Field(
             CONTROLLER_PATH, "Directory on the controller for generated secrets; made with mode 0700.", required=True
         ),
-        "waivers": Field(ListOf(WAIVER), "Lint rules accepted for a while.", []),
+        "waivers": Field(
+            ListOf(WAIVER), "Rules accepted for a while: lint findings, and conflicts with other firewalls.", []
+        ),
     },
 )
 

@@ -12,16 +12,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pytest
-from ansible.plugins.filter.core import FilterModule
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, firewall_text
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+from support.firewall import render
 from support.topologies import TOPOLOGIES, declaration
 
-TEMPLATE = Path(__file__).parents[4] / "roles/isolation/templates/etc/hardened-vllm/firewall.nft.j2"
 INJECTIONS = [
     'x" accept',
     "x\n        accept",
@@ -37,17 +35,6 @@ INJECTIONS = [
     "x\u2028y",
     "\x00",
 ]
-
-
-def render(given_plan: dict[str, Any]) -> str:
-    # As Ansible's template lookup does it.
-    environment = jinja2.Environment(  # noqa: S701 # rules are no HTML
-        trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["flatten"] = FilterModule().filters()["flatten"]
-    return environment.from_string(TEMPLATE.read_text()).render(
-        isolation_plan=given_plan, isolation_log_per_minute=10, isolation_ping_per_second=20, __isolation_uid=997
-    )
 
 
 hostile = st.one_of(st.sampled_from(INJECTIONS), st.text(max_size=20))

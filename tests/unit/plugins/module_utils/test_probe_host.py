@@ -123,7 +123,7 @@ def test_tables_and_their_hooks() -> None:
             "family": "ip",
             "name": "filter",
             "own": False,
-            "hooks": [{"chain": "INPUT", "hook": "input", "priority": 0, "policy": "drop"}],
+            "hooks": [{"chain": "INPUT", "type": "filter", "hook": "input", "priority": 0, "policy": "drop"}],
         },
     ]
 

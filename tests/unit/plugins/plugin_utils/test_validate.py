@@ -69,6 +69,8 @@ def probed(probe: dict[str, Any]) -> Mistake:
 
 
 SOUND = {"addresses": {"10.20.1.11": "eth1", "fd20:1::11": "eth1", "10.20.2.11": "eth0"}}
+EARLY = {"chain": "first", "type": "nat", "hook": "prerouting", "priority": -150, "policy": "accept"}
+IN_TIME = {**EARLY, "chain": "usual", "priority": -100}
 CARDS = {"accelerators": ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl"]}
 SIZES = {"attention_heads": 32, "key_value_heads": 8, "layers": 32, "experts": 8}
 
@@ -280,6 +282,18 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         ),
     ),
     (
+        "firewall-before",
+        "hosts.engine1",
+        probed({**SOUND, "nftables": [{"family": "ip", "name": "mesh", "own": False, "hooks": [EARLY, IN_TIME]}]}),
+    ),
+    ("firewall-bypassed", "hosts.engine1", probed({**SOUND, "firewalls": {"cilium": ["process cilium-agent"]}})),
+    ("firewall-cuts", "hosts.engine1", probed({**SOUND, "firewalls": {"kube-proxy": ["process kubelet"]}})),
+    (
+        "firewall-beside",
+        "hosts.engine1",
+        probed({**SOUND, "firewalls": {"ufw": ["/etc/ufw/ufw.conf says ENABLED=yes"]}}),
+    ),
+    (
         "port-taken",
         "hosts.engine1.listeners.api",
         probed({**SOUND, "listeners": [{"protocol": "tcp", "port": 8000, "processes": [{"pid": 7, "name": "java"}]}]}),
@@ -386,6 +400,14 @@ def test_all_mistakes_are_named_together_and_in_order(cluster: Any, hosts: Any, 
 
 def test_an_option_of_a_section_that_is_not_declared_may_be_passed(cluster: Any, hosts: Any, today: Any) -> None:
     cluster["engine"] = {"arguments": {"kv-transfer-config": '{"kv_connector": "OffloadingConnector"}'}}
+    assert errors(cluster, hosts, today) == []
+
+
+def test_a_waiver_acknowledges_another_firewall(cluster: Any, hosts: Any, today: Any) -> None:
+    probed({**SOUND, "firewalls": {"kube-proxy": ["process kubelet"], "docker": ["interface docker0"]}})(cluster, hosts)
+    assert errors(cluster, hosts, today) == [("firewall-cuts", "hosts.engine1")]
+    reason = "its ports are open to the nodes of the Kubernetes cluster"
+    cluster["waivers"] = [{"rule": "firewall-cuts", "reason": reason, "expires": "2027-02-28"}]
     assert errors(cluster, hosts, today) == []
 
 
