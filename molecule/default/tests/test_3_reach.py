@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from lab.testing import Console
 
-from .conftest import ROOT, play
+from .conftest import ROOT, UNIT, play
 
 SCANNER = (ROOT / "tests/support/portscan.py").read_text()
 FABRIC = {"engine1": ["10.220.1.11", "fd77:221::11"], "engine2": ["10.220.1.12", "fd77:221::12"]}
@@ -88,11 +88,19 @@ def unprotected(console: Callable[[str], Console]) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("unprotected")
-def test_without_the_firewall_the_stranger_would_be_in(console: Callable[[str], Console]) -> None:
-    """The hole: the same scan finds the API and the internal sockets once our table is gone."""
-    address = FABRIC["engine1"][0]
-    ports = internal(console("engine1"), address) | {8000}
-    assert set(scan(console("stranger"), [address], ports_text(ports))[address]) == ports
+def test_without_the_firewall_the_unit_and_without_both_nothing_keeps_the_stranger_out(
+    console: Callable[[str], Console],
+) -> None:
+    """The hole: the same scan finds the API and the internal sockets once our table and the unit's wall are gone."""
+    engine, address = console("engine1"), FABRIC["engine1"][0]
+    ports = internal(engine, address) | {8000}
+    assert scan(console("stranger"), [address], ports_text(ports))[address] == []
+    engine.run("systemctl", "set-property", "--runtime", UNIT, "IPAddressAllow=any")
+    try:
+        assert set(scan(console("stranger"), [address], ports_text(ports))[address]) == ports
+    finally:
+        engine.shell(f"rm -r /run/systemd/system.control/{UNIT}.service.d; systemctl daemon-reload")
+    assert scan(console("stranger"), [address], ports_text(ports))[address] == []
 
 
 def test_the_firewall_is_back(console: Callable[[str], Console]) -> None:
