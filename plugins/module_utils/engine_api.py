@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Speaks with vLLM's own API on the node: one-token completions and the token counters of its ranks."""
+"""Speaks with vLLM's own API on the node: one-token completions, token counters of its ranks, and how it judges a text."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ LARGEST_ANSWER = 8 * 1024 * 1024
 _COUNTER = re.compile(r"vllm:generation_tokens_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
 _KEY_LINE = re.compile(r'api-key:\s*(".*")\s*')
+
+
+# Plain words that every model has seen; long enough that one odd token does not decide, short enough for any context.
+SAMPLE = "The sun rises in the east and sets in the west. Water boils at one hundred degrees, and one and one are two."
 
 
 class KeyFileError(Exception):
@@ -64,6 +68,30 @@ def generate(address, port, model, key, rank=None, timeout=60.0):
     except (ValueError, LookupError, TypeError):
         return Answer(0, status, "an answer that is no completion: %r" % content[:200])
     return Answer(tokens, status, "" if tokens else "an answer without a token")
+
+
+def likelihood(address, port, model, key, rank=None, timeout=60.0):
+    """Return (list of float, why it is empty): how likely each token of SAMPLE is after those before it, as logarithms.
+
+    A figure of the weights and the code that runs them, not of chance.
+    """
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    if rank is not None:
+        headers["X-data-parallel-rank"] = str(rank)
+    asked = {"model": model, "prompt": SAMPLE, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    try:
+        status, content = _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout)
+    except (OSError, http.client.HTTPException) as error:
+        return [], "%s: %s" % (type(error).__name__, error)
+    if status != 200:
+        return [], "HTTP status %d, %s" % (status, content[:500].decode("utf-8", "backslashreplace"))
+    try:
+        # The first token follows none, and has null.
+        tokens = json.loads(content)["choices"][0]["prompt_logprobs"][1:]
+        found = [float(next(iter(token.values()))["logprob"]) for token in tokens]
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return [], "an answer without prompt_logprobs: %r" % content[:200]
+    return found, "" if found else "an answer without tokens"
 
 
 def tokens_by_rank(address, port, timeout=10.0):

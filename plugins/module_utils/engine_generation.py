@@ -19,6 +19,7 @@ class Kept:
 
     def __init__(self, path):
         self._path = path
+        self._start = path.replace("-before.json", "") + "-start"
 
     def exists(self):
         return os.path.exists(self._path)
@@ -51,6 +52,23 @@ class Kept:
             raise files.FileProblem(
                 "%s: the note of the former state is damaged (%s); remove it and run again" % (self._path, error)
             ) from None
+
+    def note_start(self, seconds):
+        """Keep how long a start took, beside the note of the former state."""
+        if seconds > 0:
+            try:
+                os.makedirs(os.path.dirname(self._start), mode=0o700, exist_ok=True)
+                files.write(self._start, files.State(files.FILE, b"%.1f\n" % seconds, 0o600))
+            except OSError as error:
+                raise files.FileProblem("%s: cannot be written: %s" % (self._start, error.strerror)) from None
+
+    def start_seconds(self):
+        """How long the last start took (float), 0.0 when that is not known."""
+        try:
+            with open(self._start, encoding="ascii") as handle:
+                return float(handle.read())
+        except (OSError, ValueError):
+            return 0.0
 
     def forget(self):
         with contextlib.suppress(FileNotFoundError):

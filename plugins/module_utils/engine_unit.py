@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands
@@ -67,6 +68,21 @@ def show(name):
         enabled=said.get("UnitFileState") == "enabled",
         queued=said.get("Job", "0") not in ("", "0"),
     )
+
+
+def age(name):
+    """Seconds (float) since systemd started the unit's process, 0.0 when it does not run or cannot be asked."""
+    try:
+        output = commands.run(
+            ["systemctl", "show", "--property", "ActiveState,ExecMainStartTimestampMonotonic", name], 30
+        )
+    except commands.CommandError:
+        return 0.0
+    said = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    begun = int(said.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
+    if said.get("ActiveState") != "active" or not begun:
+        return 0.0
+    return round(time.monotonic() - begun, 1)
 
 
 def start(name):

@@ -81,6 +81,17 @@ def why_build(wanted):
     return None
 
 
+def installed(root):
+    """Return the releases below ``root`` whose installation was completed, sorted list of str."""
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return []
+    return sorted(
+        name for name in names if not name.startswith(".") and os.path.isfile(os.path.join(root, name, MANIFEST))
+    )
+
+
 def check_space(wanted):
     """Raise VenvError when the filesystem that will hold the environment has less free than asked for."""
     place = wanted.root

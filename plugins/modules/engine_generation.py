@@ -88,6 +88,12 @@ options:
     description: Something else that the engine runs has changed, so that it must restart even if no file differs.
     type: bool
     default: false
+  start_seconds:
+    description:
+      - How long the engine took from its start to the first token, with O(state=proven). Kept for the next change, which says
+        it to whoever has to wait; returned as RV(start_seconds) with O(state=staged).
+    type: float
+    default: 0
   stop:
     description: Stop the unit before the former files are put back, with O(state=restored).
     type: bool
@@ -128,6 +134,10 @@ restart_needed:
       that an interrupted run left unproven.
   returned: with O(state=staged)
   type: bool
+start_seconds:
+  description: How long the last start took from process to token, 0 when that is not known.
+  returned: with O(state=staged)
+  type: float
 startable:
   description: Whether a unit is in place after the former files were put back; on its first installation there is none.
   returned: with O(state=restored)
@@ -179,6 +189,7 @@ def argument_spec():
         "files": {"type": "list", "elements": "dict", "default": [], "options": entry("0644", content=content)},
         "secrets": {"type": "dict", "default": {}, "no_log": True},
         "restart": {"type": "bool", "default": False},
+        "start_seconds": {"type": "float", "default": 0},
         "stop": {"type": "bool", "default": True},
     }
 
@@ -228,6 +239,7 @@ def staged(module, kept):
         "changed_paths": [change.path for change in changes],
         "restart_needed": bool(changes) or unproven or params["restart"] or not unit.running,
         "progress": "ready",
+        "start_seconds": kept.start_seconds(),
     }
     if module._diff:
         result["diff"] = [part for change in changes for part in wanted.diff(change)]
@@ -272,6 +284,7 @@ def proven(module, kept):
     """Forget the former files."""
     if not module.check_mode:
         kept.forget()
+        kept.note_start(module.params["start_seconds"])
     return {"changed": False, "progress": "ready"}
 
 

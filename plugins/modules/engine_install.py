@@ -66,6 +66,12 @@ options:
     description: Free bytes that the filesystem of O(root) must have before an installation begins.
     type: int
     default: 0
+  build:
+    description:
+      - Whether a release that is not in place, or not as it was installed, may be built. When not, that is an error, and
+        nothing is fetched from anywhere.
+    type: bool
+    default: true
   timeout_seconds:
     description: Time that pip may take.
     type: int
@@ -131,6 +137,7 @@ def argument_spec():
         "find_links": {"type": "path"},
         "requirements": {"type": "list", "elements": "str", "default": []},
         "bytes_needed": {"type": "int", "default": 0},
+        "build": {"type": "bool", "default": True},
         "timeout_seconds": {"type": "int", "default": 3600},
     }
 
@@ -160,6 +167,11 @@ def index(params, check_mode):
     result = {"changed": reason is not None, "python": wanted.python, "reason": reason or ""}
     if reason is None:
         return result
+    if not params["build"]:
+        raise engine_venv.VenvError(
+            "%s, and installing was not allowed. Nothing was changed. Installed in %s: %s"
+            % (reason, wanted.root, ", ".join(engine_venv.installed(wanted.root)) or "nothing")
+        )
     result["diff"] = {"prepared": "install %s %s: %s\n" % (wanted.package, wanted.version, reason)}
     if check_mode:
         engine_venv.check_space(wanted)

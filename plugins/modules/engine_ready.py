@@ -57,6 +57,23 @@ options:
     description: How long to look, in seconds.
     type: int
     default: 30
+  expected:
+    description:
+      - What RV(likelihood) was before a change. An engine that judges the text otherwise has failed, however well it answers.
+      - Needs O(api). Empty compares nothing.
+    type: list
+    elements: float
+    default: []
+  tolerance:
+    description:
+      - How far RV(likelihood) may be from O(expected), as the mean over the tokens of the text, in nats. Other kernels for
+        the same weights differ by hundredths.
+    type: float
+    default: 0.25
+  measure:
+    description: Return RV(likelihood) of a ready engine. An engine that does not tell it is ready all the same.
+    type: bool
+    default: false
   seconds_left:
     description: When no more than O(wait_seconds) are left, an engine that is still not ready counts as failed.
     type: int
@@ -100,6 +117,15 @@ tokens:
   returned: always
   type: dict
   sample: {"0": 1, "1": 1}
+likelihood:
+  description: How likely the engine finds each token of a fixed text, as natural logarithms; empty when not asked for.
+  returned: always
+  type: list
+  elements: float
+age:
+  description: Seconds since the process was started, 0 when it does not run.
+  returned: always
+  type: float
 seconds:
   description: How long this call took.
   returned: always
@@ -128,6 +154,7 @@ class Watch:
         self.params = params
         self.tokens = {}
         self.missing = "the unit has not started yet"
+        self.likelihood = []
         self.key = engine_api.read_key(params["key_file"]) if params["api"] else None
         self._restarts = None
 
@@ -140,7 +167,42 @@ class Watch:
             return False
         if not self.params["api"]:
             return True
-        return all(rank in self.tokens or self._generates(rank) for rank in range(self.params["ranks"]))
+        ranks = range(self.params["ranks"])
+        if not all(rank in self.tokens or self._generates(rank) for rank in ranks):
+            return False
+        if self.params["expected"]:
+            return all(self._compare(rank) for rank in ranks)
+        if self.params["measure"]:
+            self.likelihood = self._judge(0)[0]
+        return True
+
+    def _judge(self, rank):
+        api, target = self.params["api"], rank if self.params["ranks"] > 1 else None
+        return engine_api.likelihood(
+            api["address"], api["port"], self.params["model"], self.key, target, REQUEST_SECONDS
+        )
+
+    def _compare(self, rank):
+        """Whether the rank judges the text as it was judged before. Raises NotReadyError when it does not."""
+        expected, tolerance = self.params["expected"], self.params["tolerance"]
+        self.likelihood, why = self._judge(rank)
+        if not self.likelihood:
+            self.missing = "rank %d generates, but cannot be compared with what served before: %s" % (rank, why)
+            return False
+        remedy = "If the change is meant to bring another model, turn the comparison off (upgrade_compare=false)"
+        if len(self.likelihood) != len(expected):
+            raise NotReadyError(
+                "rank %d generates, but not as before: it reads a fixed text as %d tokens, %d were expected. %s"
+                % (rank, len(self.likelihood), len(expected), remedy)
+            )
+        distance = sum(abs(a - b) for a, b in zip(self.likelihood, expected)) / len(expected)
+        # Not "distance > tolerance", which is false for NaN, what broken weights give.
+        if not distance <= tolerance:
+            raise NotReadyError(
+                "rank %d generates, but not as before: it judges a fixed text differently, by %.2f nats a token (%.2f are"
+                " allowed). %s" % (rank, distance, tolerance, remedy)
+            )
+        return True
 
     def _check(self, unit):
         ended = unit.ended()
@@ -194,7 +256,7 @@ def watch(params, begun):
     while True:
         try:
             if watcher.look():
-                return {"progress": "ready", "problem": "", "tokens": watcher.tokens}
+                return {"progress": "ready", "problem": "", "tokens": watcher.tokens, "likelihood": watcher.likelihood}
         except NotReadyError as failure:
             return {"progress": "failed", "problem": str(failure), "tokens": watcher.tokens}
         if time.monotonic() + PAUSE >= deadline:
@@ -230,6 +292,8 @@ def run(params):
     if result["journal"]:
         result["problem"] += ". More: %s on this host" % (JOURNAL_HINT % params["unit"])
     result["seconds"] = round(time.monotonic() - begun, 1)
+    result.setdefault("likelihood", [])
+    result["age"] = engine_unit.age(params["unit"])
     return result
 
 
@@ -248,6 +312,9 @@ def main():
             "key_file": {"type": "path", "default": "/etc/hardened-vllm/engine/secrets.yaml", "no_log": False},
             "ranks": {"type": "int", "default": 1},
             "wait_seconds": {"type": "int", "default": 30},
+            "expected": {"type": "list", "elements": "float", "default": []},
+            "tolerance": {"type": "float", "default": 0.25},
+            "measure": {"type": "bool", "default": False},
             "seconds_left": {"type": "int", "default": 600},
         },
         required_by={"api": ("model",)},
@@ -255,7 +322,9 @@ def main():
     )
     changed = module.params["start"]
     if module.check_mode:
-        module.exit_json(changed=changed, progress="ready", problem="", journal=[], tokens={}, seconds=0.0)
+        module.exit_json(
+            changed=changed, progress="ready", problem="", journal=[], tokens={}, likelihood=[], age=0.0, seconds=0.0
+        )
     module.exit_json(changed=changed, **run(module.params))
 
 

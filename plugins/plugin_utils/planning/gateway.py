@@ -53,12 +53,16 @@ def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, An
     transfer, port = declaration.values["transfer"], declaration.values["engine"]["port"]
     if transfer is not None:
         # A request has to see a prefill and a decode engine: the operator's router on this gateway sends it there.
-        return [{"name": "router", "address": "127.0.0.1", "port": transfer["router_port"]}]
+        return [
+            {"name": "router", "address": "127.0.0.1", "port": transfer["router_port"], "engine": None, "host": None}
+        ]
     return [
         {
             "name": seat.host.name if seat.local == 0 else f"{seat.host.name}-{seat.local}",
             "address": str(seat.host.legs["fabric"].primary),
             "port": port + seat.local,
+            "engine": seat.group.name,
+            "host": seat.host.name,
         }
         for seat in taken
         if seat.api

@@ -50,7 +50,13 @@ class Node:
         secrets = {"path": str(self.root / "secrets.yaml"), "content": 'api-key: "@secret:upstream@"\n'}
         entries = [unit, {**secrets, "mode": "0640", **ME}]
         self.params = {"state": "staged", "unit": UNIT, "kept": str(self.root / "state" / "before.json"), "stop": True}
-        self.params |= {"directories": [], "files": entries, "secrets": {"upstream": key}, "restart": restart}
+        self.params |= {
+            "directories": [],
+            "files": entries,
+            "secrets": {"upstream": key},
+            "restart": restart,
+            "start_seconds": 0,
+        }
         return engine_generation.staged(self, self.kept)
 
     def restore(self, stop: bool = True) -> dict:

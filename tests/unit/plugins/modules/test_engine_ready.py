@@ -104,7 +104,17 @@ def look(engine: Engine, units: list[engine_unit.Unit], tmp_path: Path):
     def call(**more: object) -> dict:
         values = {"unit": "engine.service", "start": False, "fresh": False, "model": "tiny", "ranks": 1}
         values |= {"api": {"address": "127.0.0.1", "port": engine.port}, "key_file": str(key_file)}
-        return engine_ready.run({**values, "wait_seconds": 0.5, "seconds_left": 600, **more})
+        return engine_ready.run(
+            {
+                **values,
+                "wait_seconds": 0.5,
+                "seconds_left": 600,
+                "expected": [],
+                "tolerance": 0.25,
+                "measure": False,
+                **more,
+            }
+        )
 
     return call
 

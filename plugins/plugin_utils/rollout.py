@@ -1,0 +1,161 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""In which order the engines of a cluster change, and what is out of service meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
+
+BY_CHANGE = "change"
+
+
+class Look(TypedDict):
+    """What was seen of one engine before anything changed, all its nodes together.
+
+    ``restart``: it has to restart to be as declared. ``serves``: it gave a token. ``likelihood``: how it judged the
+    text for comparisons, empty when it could not. ``start_seconds``: its last start up to the first token, 0 if unknown.
+    """
+
+    restart: bool
+    serves: bool
+    likelihood: list[float]
+    start_seconds: float
+
+
+class Step(TypedDict):
+    """The change of one engine. ``drain`` and ``readmit`` name upstreams of the gateways; ``alone``: nobody serves in its place."""
+
+    engine: str
+    members: list[str]
+    restart: bool
+    drain: list[str]
+    readmit: list[str]
+    alone: bool
+    expected: list[float]
+    ready_seconds: int
+
+
+def combine(seen: Iterable[Mapping[str, Any]]) -> Look:
+    """Combine what the nodes of one engine said: each ``{restart, serves, likelihood, start_seconds}``."""
+    parts = list(seen)
+    return Look(
+        restart=any(bool(part["restart"]) for part in parts),
+        serves=bool(parts) and all(bool(part["serves"]) for part in parts),
+        likelihood=next((list(part["likelihood"]) for part in parts if part["likelihood"]), []),
+        start_seconds=max((float(part["start_seconds"]) for part in parts), default=0.0),
+    )
+
+
+def steps(hosts: Mapping[str, Mapping[str, Any]], looks: Mapping[str, Look], drained: Mapping[str, str]) -> list[Step]:
+    """Return the steps in their order: engines that serve nobody first, so that a bad change shows where it costs least.
+
+    ``hosts`` holds each host's part of the plan, ``looks`` what was seen by engine, ``drained`` who drained an
+    upstream: what an operator took out of service stays out, what an interrupted change did comes back.
+    """
+    engines = _engines(hosts)
+    upstreams = _upstreams(hosts)
+    kept_out = {name for name, by in drained.items() if by != BY_CHANGE}
+    found = []
+    for name, part in engines.items():
+        look = looks[name]
+        own = [upstream for upstream in upstreams.get(name, []) if upstream not in kept_out]
+        others = any(
+            looks[other]["serves"] and set(upstreams.get(other, [])) - kept_out for other in engines if other != name
+        )
+        reached = bool(own) or not upstreams.get(name)
+        found.append(
+            Step(
+                engine=name,
+                members=list(part["members"]),
+                restart=look["restart"],
+                drain=own if look["restart"] else [],
+                readmit=own if look["restart"] else [upstream for upstream in own if upstream in drained],
+                # Without upstreams of its own its requests come by a router this collection does not manage.
+                alone=look["restart"] and look["serves"] and reached and not (own and others),
+                expected=look["likelihood"] or _of_another(looks, name),
+                ready_seconds=int(part["ready"]["timeout_seconds"]),
+            )
+        )
+    return sorted(found, key=lambda step: looks[step["engine"]]["serves"] and bool(set(step["drain"]) - drained.keys()))
+
+
+def _engines(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return a process of each engine, by the engine's name."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for _name, host in sorted(hosts.items()):
+        for process in host["engines"]:
+            found.setdefault(process["group_name"], process)
+    return dict(sorted(found.items()))
+
+
+def _upstreams(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the names of each engine's upstreams, by the engine's name."""
+    found: dict[str, list[str]] = {}
+    gateways = [host["gateway"] for _name, host in sorted(hosts.items()) if host["gateway"] is not None]
+    for upstream in gateways[0]["upstreams"] if gateways else []:
+        if upstream["engine"] is not None:
+            found.setdefault(upstream["engine"], []).append(upstream["name"])
+    return found
+
+
+def _of_another(looks: Mapping[str, Look], name: str) -> list[float]:
+    """Return the judgement of another engine: all engines of a cluster serve the same model."""
+    return next(
+        (look["likelihood"] for other, look in sorted(looks.items()) if other != name and look["likelihood"]), []
+    )
+
+
+def interruption(found: Iterable[Step], looks: Mapping[str, Look], drain_seconds: int) -> str:
+    """Say for which engines service will be away and how long, empty when it never is."""
+    lines = []
+    for step in found:
+        if not step["alone"]:
+            continue
+        seconds = looks[step["engine"]]["start_seconds"]
+        last = f"its last start took {seconds:.0f} s" if seconds else "how long its start takes is not known here"
+        lines.append(
+            f"Engine {step['engine']} has no other that serves in its place. Its clients get no answer from the moment it is"
+            f" drained (requests under way may take up to {drain_seconds} s) until it has started again"
+            f" ({last}; {step['ready_seconds']} s at most, and as long again if the former state has to come back)."
+        )
+    return "\n".join(lines)
+
+
+class Verdict(TypedDict):
+    """``serves``: the engine may have requests again. ``message``: why the change stops here, empty when it goes on."""
+
+    serves: bool
+    message: str
+
+
+def verdict(engine: str, states: Mapping[str, Mapping[str, Any] | None], order: Sequence[str]) -> Verdict:
+    """Judge one engine after its step.
+
+    ``states`` holds ``{engine, serves, failure}`` by node, None for a node that was lost; ``order`` names the engines of
+    all steps.
+    """
+    problems: dict[str, list[str]] = {}
+    serves = True
+    for node, state in states.items():
+        if state is None or state["engine"] != engine:
+            serves = False
+            problems.setdefault("the node was lost on the way", []).append(node)
+        else:
+            serves = serves and bool(state["serves"])
+            if state["failure"]:
+                problems.setdefault(str(state["failure"]).strip(), []).append(node)
+    if not problems:
+        return Verdict(serves=serves, message="")
+    place = order.index(engine)
+    lines = [f"Stopped at engine {engine}."]
+    lines += [f"{', '.join(nodes)}: {problem}" for problem, nodes in problems.items()]
+    lines.append(
+        f"Engine {engine} takes requests as before."
+        if serves
+        else f"Engine {engine} gets no requests until a later run finds it serving."
+    )
+    done, left = order[:place], order[place + 1 :]
+    lines.append(f"Changed and serving: {', '.join(done) or 'none'}. Not touched: {', '.join(left) or 'none'}.")
+    lines.append("Mend what is named and run again, which goes on from here, or go back with hardened.vllm.rollback.")
+    return Verdict(serves=serves, message="\n".join(lines))
