@@ -195,7 +195,7 @@ class Watch:
                 "rank %d generates, but not as before: it reads a fixed text as %d tokens, %d were expected. %s"
                 % (rank, len(self.likelihood), len(expected), remedy)
             )
-        distance = sum(abs(a - b) for a, b in zip(self.likelihood, expected)) / len(expected)
+        distance = sum(abs(self.likelihood[place] - there) for place, there in enumerate(expected)) / len(expected)
         # Not "distance > tolerance", which is false for NaN, what broken weights give.
         if not distance <= tolerance:
             raise NotReadyError(

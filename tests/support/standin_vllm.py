@@ -6,6 +6,9 @@
 ranks but the first it needs the ``--stand-in-peer`` H, where ``--headless --host H`` listens. ``--stand-in-fails-after S``
 serves nobody and ends with status 3. Without --stand-in-ranks it says that it is no vLLM and ends with status 3. Other options of vLLM are
 accepted and ignored.
+
+A wheel may carry a behaviour, for one rank: ``works``, ``crashes`` at start, or ``garbage``: it answers as quickly as any
+other and judges a text as broken weights would. Each names its release in its answers and takes LOADING_SECONDS to start.
 """
 
 from __future__ import annotations
@@ -17,20 +20,28 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 PEER_PORT = 29550
+LOADING_SECONDS = 2
+EVENTS = 20
+EVENT_SECONDS = 0.15
+BEHAVIOUR = Path(__file__).parents[2] / "behaviour.json"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """vLLM's API as far as readiness asks for it."""
+    """vLLM's API as far as readiness and clients ask for it."""
 
+    protocol_version = "HTTP/1.1"
     key = ""
     peer = ""
+    release = ""
+    judgement = -2.0
     tokens: dict[int, int]
 
     def do_POST(self) -> None:
         rank = int(self.headers.get("X-data-parallel-rank", 0))
-        self.rfile.read(int(self.headers["Content-Length"]))
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers["Authorization"] != f"Bearer {self.key}":
             self.answer(401, b'{"error":"Unauthorized"}')
             return
@@ -41,7 +52,36 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(500, str(error).encode())
             return
         self.tokens[rank] += 1
-        self.answer(200, json.dumps({"choices": [{"text": ""}], "usage": {"completion_tokens": 1}}).encode())
+        if asked.get("stream"):
+            self.stream()
+        else:
+            choice: dict[str, Any] = {"text": "", "message": {"content": self.release}}
+            if "prompt_logprobs" in asked:
+                choice["prompt_logprobs"] = self.judge(asked["prompt"])
+            self.answer(200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 1}}).encode())
+
+    def judge(self, text: str) -> list[dict[str, Any] | None]:
+        """Return what vLLM's prompt_logprobs are: null for the first token, then {token id: {logprob, ...}}."""
+        words = text.split()
+        told = [{str(len(word)): {"logprob": self.judgement - len(word) / 10, "rank": 1}} for word in words[1:]]
+        return [None, *told]
+
+    def stream(self) -> None:
+        """Answer in events, with time between them and the end that OpenAI's API has."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number in range(EVENTS):
+            self.chunk(json.dumps({"number": number, "release": self.release}))
+            time.sleep(EVENT_SECONDS)
+        self.chunk("[DONE]")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def chunk(self, text: str) -> None:
+        """Write one event."""
+        data = f"data: {text}\n\n".encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     def do_GET(self) -> None:
         lines = [f'vllm:generation_tokens_total{{engine="{rank}"}} {count}' for rank, count in self.tokens.items()]
@@ -54,6 +94,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+class Server(ThreadingHTTPServer):
+    """Takes the connections of many clients at a time."""
+
+    request_queue_size = 256
+
+
 def fail(seconds: float) -> None:
     """Wait as if loading, then end the process as if loading had failed."""
     time.sleep(seconds)
@@ -61,10 +107,21 @@ def fail(seconds: float) -> None:
     sys.exit(3)
 
 
+def behave() -> None:
+    """Load as the wheel's behaviour says."""
+    told = json.loads(BEHAVIOUR.read_text(encoding="utf-8"))
+    time.sleep(LOADING_SECONDS)
+    if told["behaviour"] == "crashes":
+        print(f"RuntimeError: release {told['release']} crashes at start", flush=True)
+        sys.exit(3)
+    Handler.release = told["release"]
+    Handler.judgement = {"works": -2.0, "garbage": -11.0}[told["behaviour"]]
+
+
 def main() -> None:
     """Run as vLLM would."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--stand-in-ranks", type=int)
+    parser.add_argument("--stand-in-ranks", type=int, default=1 if BEHAVIOUR.exists() else None)
     parser.add_argument("--stand-in-fails-after", type=float)
     parser.add_argument("--headless", action="store_true")
     parser.add_argument("--stand-in-peer", default="")
@@ -81,10 +138,12 @@ def main() -> None:
         listener = socket.create_server((given.host, PEER_PORT), backlog=100)
         while True:
             listener.accept()[0].close()
+    if BEHAVIOUR.exists():
+        behave()
     Handler.key = json.loads(given.config.read_text().split("api-key:")[1])
     Handler.peer = given.stand_in_peer
     Handler.tokens = dict.fromkeys(range(given.stand_in_ranks), 0)
-    ThreadingHTTPServer((given.host, given.port), Handler).serve_forever()
+    Server((given.host, given.port), Handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write a small wheel that carries the name of vLLM: python3 standin_wheel.py FOLDER VERSION [NAME].
+"""Write a small wheel that carries the name of vLLM: python3 standin_wheel.py FOLDER VERSION [NAME [BEHAVIOUR]].
 
-pip installs it like any other; what it does when started is in standin_vllm.py beside this file.
+pip installs it like any other; what it does when started, and the behaviours, are in standin_vllm.py beside this file.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import sys
 import zipfile
 from pathlib import Path
@@ -21,7 +22,7 @@ def digest(content: bytes) -> str:
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
-def write(folder: Path, version: str, name: str = "vllm") -> Path:
+def write(folder: Path, version: str, name: str = "vllm", behaviour: str = "") -> Path:
     """Make ``folder`` where needed, write the wheel into it and return its path."""
     tag = f"{name.replace('-', '_')}-{version}"
     texts = {
@@ -33,6 +34,8 @@ def write(folder: Path, version: str, name: str = "vllm") -> Path:
         f"{tag}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{tag}.dist-info/entry_points.txt": f"[console_scripts]\n{name} = {name}.entrypoints.cli.main:main\n",
     }
+    if behaviour:
+        texts[f"{name}/behaviour.json"] = json.dumps({"release": version, "behaviour": behaviour})
     rows = [f"{path},{digest(text.encode())},{len(text)}\n" for path, text in texts.items()]
     folder.mkdir(parents=True, exist_ok=True)
     wheel = folder / f"{tag}-py3-none-any.whl"

@@ -28,6 +28,7 @@ class Engine:
     tokens: dict[int, int] = field(default_factory=lambda: {0: 0})
     status: int = 200
     generates: bool = True
+    judgement: dict[int, list[float] | None] = field(default_factory=lambda: {0: [-1.0, -2.0], 1: [-1.0, -2.0]})
     stuck_rank: int | None = None
     requests: list[int] = field(default_factory=list)
 
@@ -45,7 +46,11 @@ class Engine:
         if rank != self.stuck_rank:
             self.tokens[rank] += 1
         usage = {"completion_tokens": int(self.generates)}
-        return 200, json.dumps({"choices": [{"text": ""}], "usage": usage}).encode()
+        choice: dict[str, object] = {"text": ""}
+        told = self.judgement[rank] if "prompt_logprobs" in asked else None
+        if told is not None:
+            choice["prompt_logprobs"] = [None, *({"17": {"logprob": value, "rank": 1}} for value in told)]
+        return 200, json.dumps({"choices": [choice], "usage": usage}).encode()
 
     def metrics(self) -> bytes:
         lines = ["# TYPE vllm:generation_tokens_total counter"]
@@ -89,6 +94,7 @@ def units(monkeypatch: pytest.MonkeyPatch) -> list[engine_unit.Unit]:
     """States of the unit, one per look; the last one stays."""
     states = [RUNNING]
     monkeypatch.setattr(engine_unit, "show", lambda _name: states.pop(0) if len(states) > 1 else states[0])
+    monkeypatch.setattr(engine_unit, "age", lambda _name: 12.5)
     monkeypatch.setattr(engine_unit, "journal", lambda _name: ([f"last line with {KEY}"], ["RuntimeError: why"]))
     monkeypatch.setattr(engine_ready, "PAUSE", 0.01)
     monkeypatch.setattr(engine_ready, "METRICS_SECONDS", 0.1)
@@ -219,6 +225,45 @@ def test_a_headless_node_has_to_run(look, units, engine: Engine) -> None:
     units[:] = [replace(RUNNING, active="failed", sub="failed")]
     assert look(api=None)["progress"] == "failed"
     assert engine.requests == []
+
+
+def test_a_change_is_measured_before_and_compared_after(look) -> None:
+    assert look(measure=True)["likelihood"] == [-1.0, -2.0]
+    assert look()["likelihood"] == []
+    assert look(expected=[-1.2, -2.2])["progress"] == "ready"
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ([-1.4, -2.4], "rank 0 generates, but not as before: it judges a fixed text differently, by 0.40 nats a token"),
+        ([float("nan"), -2.0], "by nan nats a token (0.25 are allowed)"),
+        ([-1.0, -2.0, -3.0], "it reads a fixed text as 3 tokens, 2 were expected"),
+    ],
+)
+def test_an_engine_that_judges_otherwise_has_failed(look, engine: Engine, told: list[float], problem: str) -> None:
+    engine.judgement[0] = told
+    assert look()["progress"] == "ready", "by its tokens alone it looks well"
+    result = look(expected=[-1.0, -2.0])
+    assert result["progress"] == "failed"
+    assert problem in result["problem"]
+    assert "upgrade_compare=false" in result["problem"]
+
+
+def test_every_rank_is_compared(look, engine: Engine) -> None:
+    engine.tokens = {0: 0, 1: 0}
+    engine.judgement[1] = [-9.0, -9.0]
+    result = look(ranks=2, expected=[-1.0, -2.0])
+    assert result["progress"] == "failed"
+    assert result["problem"].startswith("rank 1 generates, but not as before")
+
+
+def test_an_engine_that_does_not_tell_is_not_taken_for_the_same(look, engine: Engine) -> None:
+    engine.judgement[0] = None
+    assert look(measure=True)["progress"] == "ready"
+    result = look(expected=[-1.0, -2.0])
+    assert result["progress"] == "waiting"
+    assert "cannot be compared with what served before: an answer without prompt_logprobs" in result["problem"]
 
 
 def test_it_starts_what_is_stopped(look, units, monkeypatch: pytest.MonkeyPatch) -> None:
