@@ -104,8 +104,10 @@ def journal(name):
     A traceback of vLLM ends far below the line that names the cause, so both are worth showing.
     """
     argv = ["journalctl", "--unit", name, "--since", "-15min", "--output", "cat", "--no-pager", "--lines", "2000"]
+    # With --since, the first lines are the ones counted (systemd 252): an engine that logs its requests would hide its end.
+    argv.append("--reverse")
     try:
-        lines = [line.rstrip() for line in commands.run(argv, 60).splitlines() if line.strip()]
+        lines = [line.rstrip() for line in reversed(commands.run(argv, 60).splitlines()) if line.strip()]
     except commands.CommandError as error:
         return ["the journal cannot be read: %s" % error], []
     tail = lines[-JOURNAL_LINES:]

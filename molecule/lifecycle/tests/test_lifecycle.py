@@ -98,7 +98,7 @@ def test_a_bad_release_is_put_back_at_the_first_engine(
         code, said = play("upgrade", lifecycle_release=release)
     assert code == 2, said
     assert why in said
-    assert "Stopped at engine 0." in said and "Not touched: 1." in said
+    assert "Stopped at engine engine1." in said and "Not touched: engine2." in said
     nothing_lost(ledger)
     assert list(ledger["releases"]) == ["0.31.0"], "no client ever met the bad one"
     after = standing()
@@ -169,7 +169,7 @@ def test_the_last_engine_is_changed_only_when_that_was_asked_for(
         code, said = play("upgrade", lifecycle_release="0.31.0")
         assert code == 2
         assert "Nothing that serves was changed." in said
-        assert "Engine 0 has no other that serves in its place." in said and "its last start took " in said
+        assert "Engine engine1 has no other that serves in its place." in said and "its last start took " in said
         assert standing() == before
         code, said = play("upgrade", lifecycle_release="0.31.0", upgrade_downtime_ok=True)
         assert code == 0, said
