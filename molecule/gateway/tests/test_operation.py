@@ -104,7 +104,7 @@ def all_active() -> Iterator[None]:
 def test_an_engine_is_drained_and_comes_back(send: Send, engines: list[Host], keys: dict[str, str]) -> None:
     place = engine_of(send, engines, keys["acme"])
     busy, other = f"engine{place + 1}", f"engine{2 - place}"
-    with traffic(send, keys["acme"], 50, 60):
+    with traffic(send, keys["acme"], 50, 150):
         impatient = drain(busy, "drained", "-e", "drain_wait_seconds=1")
         assert impatient.startswith("2 ") and "is still busy with old ones" in impatient
         assert engine_of(send, engines, keys["acme"]) != place
