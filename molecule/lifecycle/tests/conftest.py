@@ -66,6 +66,7 @@ def load(console: Callable[[str], Console], secrets: Path) -> Load:
             finally:
                 observer.run("touch", STOP)
             found.update(json.loads(booked.result()))
+            print("ledger:", {**found, "failed": found["failed"][:3]})
 
     return run
 
