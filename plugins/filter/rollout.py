@@ -66,20 +66,19 @@ def _rollout(hosts: Any, hostvars: Any, drained: Any = None, drain_seconds: int 
         )
     parts = {host: hostvars[host]["preflight_plan"]["host"] for host in hosts}
     seen: dict[str, list[Mapping[str, Any]]] = {}
-    missing: set[str] = set()
-    for part in parts.values():
-        for process in part["engines"]:
-            missing |= set(process["members"]) - set(hosts)
-    if missing or not any(part["gateway"] for part in parts.values()):
+    members = hostvars[hosts[0]]["preflight_plan"]["cluster"]["members"]
+    missing = sorted({node for nodes in members.values() for node in nodes} - set(hosts))
+    missing += [] if any(part["gateway"] for part in parts.values()) else ["its gateways"]
+    if missing:
         raise AnsibleFilterError(
             "hardened.vllm.rollout: the run does not reach all of the cluster, missing"
-            f" {', '.join(sorted(missing)) or 'its gateways'}; run without --limit or name them too"
+            f" {', '.join(missing)}; run without --limit or name them too"
         )
     for host in hosts:
         for engine, look in hostvars[host].get("engine_look", {}).items():
             seen.setdefault(engine, []).append(look)
     looks = {engine: rollout.combine(parts) for engine, parts in seen.items()}
-    found = rollout.steps(parts, looks, drained or {})
+    found = rollout.steps(parts, members, looks, drained or {})
     return {"steps": found, "away": rollout.interruption(found, looks, int(drain_seconds))}
 
 

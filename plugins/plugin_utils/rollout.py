@@ -47,10 +47,15 @@ def combine(seen: Iterable[Mapping[str, Any]]) -> Look:
     )
 
 
-def steps(hosts: Mapping[str, Mapping[str, Any]], looks: Mapping[str, Look], drained: Mapping[str, str]) -> list[Step]:
+def steps(
+    hosts: Mapping[str, Mapping[str, Any]],
+    members: Mapping[str, Sequence[str]],
+    looks: Mapping[str, Look],
+    drained: Mapping[str, str],
+) -> list[Step]:
     """Return the steps in their order: engines that serve nobody first, so that a bad change shows where it costs least.
 
-    ``hosts`` holds each host's part of the plan, ``looks`` what was seen by engine, ``drained`` who drained an
+    ``hosts`` holds each host's part of the plan, ``members`` and ``looks`` an engine's nodes and what was seen of it, ``drained`` who drained an
     upstream: what an operator took out of service stays out, what an interrupted change did comes back.
     """
     engines = _engines(hosts)
@@ -67,7 +72,7 @@ def steps(hosts: Mapping[str, Mapping[str, Any]], looks: Mapping[str, Look], dra
         found.append(
             Step(
                 engine=name,
-                members=list(part["members"]),
+                members=list(members[name]),
                 restart=look["restart"],
                 drain=own if look["restart"] else [],
                 readmit=own if look["restart"] else [upstream for upstream in own if upstream in drained],

@@ -15,18 +15,29 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils import rollout
 LOOK = {"restart": True, "serves": True, "likelihood": [-1.0, -2.0], "start_seconds": 0.0}
 
 
-def process(engine: str, members: list[str]) -> dict[str, Any]:
-    return {"group_name": engine, "members": members, "ready": {"timeout_seconds": 900}}
+def process(engine: str) -> dict[str, Any]:
+    return {"group_name": engine, "ready": {"timeout_seconds": 900}}
+
+
+def members(hosts: dict[str, Any]) -> dict[str, list[str]]:
+    """The nodes of each engine, as the plan of the cluster names them."""
+    found: dict[str, list[str]] = {}
+    for node, part in hosts.items():
+        for one in part["engines"]:
+            found.setdefault(one["group_name"], []).append(node)
+    return found
+
+
+def steps(hosts: dict[str, Any], looks: dict[str, rollout.Look], drained: dict[str, str]) -> list[rollout.Step]:
+    return rollout.steps(hosts, members(hosts), looks, drained)
 
 
 def hosts(engines: dict[str, list[str]], upstreams: dict[str, str | None] | None = None) -> dict[str, Any]:
     """Parts of a plan: engines by name with their nodes, and upstreams with their engine (each engine's first node)."""
     if upstreams is None:
-        upstreams = {members[0]: name for name, members in engines.items()}
+        upstreams = {nodes[0]: name for name, nodes in engines.items()}
     found: dict[str, Any] = {
-        node: {"engines": [process(name, members)], "gateway": None}
-        for name, members in engines.items()
-        for node in members
+        node: {"engines": [process(name)], "gateway": None} for name, nodes in engines.items() for node in nodes
     }
     named = [{"name": name, "engine": engine} for name, engine in upstreams.items()]
     found["gateway"] = {"engines": [], "gateway": {"upstreams": named}}
@@ -41,24 +52,24 @@ PAIR = hosts({"a": ["n1"], "b": ["n2"]})
 
 
 def test_two_replicas_change_one_after_the_other() -> None:
-    first, second = rollout.steps(PAIR, {"a": look(), "b": look()}, {})
+    first, second = steps(PAIR, {"a": look(), "b": look()}, {})
     assert (first["engine"], first["drain"], first["readmit"], first["alone"]) == ("a", ["n1"], ["n1"], False)
     assert (second["engine"], second["drain"], second["alone"]) == ("b", ["n2"], False)
     assert rollout.interruption([first, second], {"a": look(), "b": look()}, 600) == ""
 
 
 def test_what_is_as_declared_is_not_drained() -> None:
-    first, second = rollout.steps(PAIR, {"a": look(restart=False), "b": look()}, {})
+    first, second = steps(PAIR, {"a": look(restart=False), "b": look()}, {})
     assert (first["engine"], first["restart"], first["drain"], first["readmit"]) == ("a", False, [], [])
     assert second["drain"] == ["n2"]
 
 
 def test_an_engine_that_serves_nobody_goes_first() -> None:
     looks = {"a": look(), "b": look(serves=False, likelihood=[])}
-    found = rollout.steps(PAIR, looks, {})
+    found = steps(PAIR, looks, {})
     assert [step["engine"] for step in found] == ["b", "a"]
     assert [step["alone"] for step in found] == [False, True], "a change of b that fails would leave a alone"
-    assert [step["engine"] for step in rollout.steps(PAIR, {"a": look(), "b": look()}, {"n2": "operator"})] == [
+    assert [step["engine"] for step in steps(PAIR, {"a": look(), "b": look()}, {"n2": "operator"})] == [
         "b",
         "a",
     ]
@@ -66,17 +77,17 @@ def test_an_engine_that_serves_nobody_goes_first() -> None:
 
 def test_what_an_operator_drained_stays_drained_and_what_a_change_drained_comes_back() -> None:
     looks = {"a": look(restart=False), "b": look(restart=False)}
-    found = {step["engine"]: step for step in rollout.steps(PAIR, looks, {"n1": "operator", "n2": "change"})}
+    found = {step["engine"]: step for step in steps(PAIR, looks, {"n1": "operator", "n2": "change"})}
     assert (found["a"]["drain"], found["a"]["readmit"]) == ([], [])
     assert (found["b"]["drain"], found["b"]["readmit"]) == ([], ["n2"])
-    found = {step["engine"]: step for step in rollout.steps(PAIR, {"a": look(), "b": look()}, {"n1": ""})}
+    found = {step["engine"]: step for step in steps(PAIR, {"a": look(), "b": look()}, {"n1": ""})}
     assert (found["a"]["drain"], found["a"]["readmit"], found["a"]["alone"]) == ([], [], False)
     assert found["b"]["alone"], "the other one takes no requests"
 
 
 def test_all_ranks_and_all_upstreams_of_an_engine_go_together() -> None:
     parts = hosts({"0": ["n1", "n2"], "1": ["n3", "n4"]}, {"n1": "0", "n2": "0", "n3": "1", "n4": "1"})
-    first, second = rollout.steps(parts, {"0": look(), "1": look()}, {})
+    first, second = steps(parts, {"0": look(), "1": look()}, {})
     assert (first["members"], first["drain"]) == (["n1", "n2"], ["n1", "n2"])
     assert second["members"] == ["n3", "n4"]
 
@@ -84,24 +95,24 @@ def test_all_ranks_and_all_upstreams_of_an_engine_go_together() -> None:
 def test_one_replica_says_how_long_it_is_away() -> None:
     alone = hosts({"a": ["n1"]})
     looks = {"a": look(start_seconds=143.2)}
-    found = rollout.steps(alone, looks, {})
+    found = steps(alone, looks, {})
     said = rollout.interruption(found, looks, 600)
     assert found[0]["alone"]
     assert "Engine a has no other" in said and "took 143 s" in said and "600 s" in said and "900 s at most" in said
     assert "not known here" in rollout.interruption(found, {"a": look()}, 600)
-    assert not rollout.steps(alone, {"a": look(serves=False)}, {})[0]["alone"], "nobody is served now"
+    assert not steps(alone, {"a": look(serves=False)}, {})[0]["alone"], "nobody is served now"
 
 
 def test_an_engine_behind_a_router_of_others_is_alone() -> None:
     parts = hosts({"prefill-0": ["n1"], "decode-0": ["n2"]}, {"router": None})
-    assert [step["alone"] for step in rollout.steps(parts, {"prefill-0": look(), "decode-0": look()}, {})] == [
+    assert [step["alone"] for step in steps(parts, {"prefill-0": look(), "decode-0": look()}, {})] == [
         True,
         True,
     ]
 
 
 def test_a_dead_engine_is_compared_with_a_living_one() -> None:
-    found = rollout.steps(PAIR, {"a": look(likelihood=[]), "b": look(likelihood=[-3.0])}, {})
+    found = steps(PAIR, {"a": look(likelihood=[]), "b": look(likelihood=[-3.0])}, {})
     assert [step["expected"] for step in found] == [[-3.0], [-3.0]]
 
 
@@ -139,7 +150,8 @@ def test_a_failed_step_says_what_stands(states: dict[str, Any], serves: bool, wo
 
 
 def hostvars(cluster: str = "chat") -> dict[str, Any]:
-    found = {name: {"preflight_plan": {"cluster": {"cluster": cluster}, "host": part}} for name, part in PAIR.items()}
+    shared = {"cluster": cluster, "members": members(PAIR)}
+    found = {name: {"preflight_plan": {"cluster": shared, "host": part}} for name, part in PAIR.items()}
     found["n1"]["engine_look"] = {"a": LOOK}
     found["n2"]["engine_look"] = {"b": {**LOOK, "restart": False}}
     return found
@@ -157,7 +169,8 @@ def test_the_filter_reads_what_the_hosts_said() -> None:
 @pytest.mark.parametrize(
     ("chosen", "values", "message"),
     [
-        (["n1"], hostvars(), "missing its gateways"),
+        (["n1"], hostvars(), "missing n2, its gateways;"),
+        (["n1", "gateway"], hostvars(), "missing n2;"),
         (["n1", "gateway"], hostvars(), "one cluster changes at a time"),
         ([], hostvars(), "found none"),
         ("n1", hostvars(), "expected a list of hosts"),
