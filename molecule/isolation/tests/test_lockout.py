@@ -70,7 +70,7 @@ def test_a_wrong_interface_name_locks_nobody_out(engine1: Node) -> None:
             "control": "NET-04",
         }
     ]
-    plans = {"engine1": {"name": "engine1", "listeners": listeners, "sysctl": {}, "egress": None}}
+    plans = {"engine1": {"name": "engine1", "listeners": listeners, "sysctl": {}, "egress": None, "media": None}}
     before = engine1.firewall()
     run = play(
         "converge.yml", "--limit", "engine1", **{**CUTTING, "isolation_sets": sets_with()}, isolation_plans=plans
@@ -147,7 +147,7 @@ def test_broken_rules_change_nothing(rules: str, message: str, engine1: Node) ->
 def test_a_setting_the_kernel_refuses_puts_everything_back(engine1: Node) -> None:
     before = engine1.firewall()
     sysctl = {"net.ipv4.ip_local_port_range": "44999 40000", "net.ipv4.ip_local_reserved_ports": "8000"}
-    plans = {"engine1": {"name": "engine1", "listeners": [], "sysctl": sysctl, "egress": None}}
+    plans = {"engine1": {"name": "engine1", "listeners": [], "sysctl": sysctl, "egress": None, "media": None}}
     run = play("converge.yml", "--limit", "engine1", isolation_plans=plans)
     assert run.code != 0
     assert "The old rules, files and kernel settings are back" in run.text
