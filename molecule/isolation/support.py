@@ -100,6 +100,12 @@ def sets_with(**changed: dict[str, list[str]]) -> dict[str, Any]:
     return {**PLAN["isolation_sets"], **changed}
 
 
+def plan_of_engine1(**changed: Any) -> dict[str, Any]:
+    """Return plans of the scenario for engine 1 alone, without egress rules and with parts of it changed."""
+    part = {"name": "engine1", "roles": ["engine"], "interfaces": {"fabric": "fabric0"}}
+    return {"engine1": {**part, "listeners": [], "sysctl": {}, "egress": None, "media": None, **changed}}
+
+
 def logs_in(name: str, seconds: float = 4) -> bool:
     """Whether a fresh SSH login from this machine succeeds."""
     hosts = yaml.safe_load(INVENTORY.read_text())["all"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,11 @@ class Severity(enum.IntEnum):
             return cls[word.upper()]
         except KeyError:
             raise ValueError(f"unknown severity {word!r}: expected info, warning or error") from None
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number ``text`` writes with ASCII digits, None for any other text and for more than nine."""
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else None
 
 
 @dataclass(frozen=True, order=True)

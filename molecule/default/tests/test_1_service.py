@@ -30,10 +30,13 @@ def test_chat_answers(service: Service) -> None:
 
 
 def test_chat_streams(service: Service) -> None:
+    """Each token has a part of its own; with log-probabilities also those that are no character yet."""
     stream = service.client().chat.completions.create(
-        model=MODEL, messages=QUESTION, max_tokens=16, stream=True, extra_body={"ignore_eos": True}
+        model=MODEL, messages=QUESTION, max_tokens=16, stream=True, logprobs=True, extra_body={"ignore_eos": True}
     )
-    assert len(list(stream)) > 3
+    parts = [part for part in stream if part.choices and part.choices[0].logprobs]
+    assert len(parts) > 3
+    assert sum(len(part.choices[0].logprobs.content or []) for part in parts if part.choices[0].logprobs) == 16
 
 
 @pytest.mark.parametrize("key", ["wrong-key-wrong-key-wrong-key-wrong", "x"])

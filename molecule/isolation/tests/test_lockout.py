@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 import pytest
-from isolation.support import STATE, Node, converge, logs_in, play, sets_with, start_play, wait_for
+from isolation.support import STATE, Node, converge, logs_in, plan_of_engine1, play, sets_with, start_play, wait_for
 
 GRACE = 10
 PROLOGUE = "table inet hardened_vllm\ndelete table inet hardened_vllm\n"
@@ -70,12 +70,16 @@ def test_a_wrong_interface_name_locks_nobody_out(engine1: Node) -> None:
             "control": "NET-04",
         }
     ]
-    plans = {"engine1": {"name": "engine1", "listeners": listeners, "sysctl": {}, "egress": None, "media": None}}
     before = engine1.firewall()
     run = play(
-        "converge.yml", "--limit", "engine1", **{**CUTTING, "isolation_sets": sets_with()}, isolation_plans=plans
+        "converge.yml",
+        "--limit",
+        "engine1",
+        **{**CUTTING, "isolation_sets": sets_with()},
+        isolation_plans=plan_of_engine1(listeners=listeners),
     )
     assert run.code != 0
+    assert "its old rules are in force again" in run.text
     assert engine1.firewall() == before
     assert logs_in("engine1")
 
@@ -147,8 +151,7 @@ def test_broken_rules_change_nothing(rules: str, message: str, engine1: Node) ->
 def test_a_setting_the_kernel_refuses_puts_everything_back(engine1: Node) -> None:
     before = engine1.firewall()
     sysctl = {"net.ipv4.ip_local_port_range": "44999 40000", "net.ipv4.ip_local_reserved_ports": "8000"}
-    plans = {"engine1": {"name": "engine1", "listeners": [], "sysctl": sysctl, "egress": None, "media": None}}
-    run = play("converge.yml", "--limit", "engine1", isolation_plans=plans)
+    run = play("converge.yml", "--limit", "engine1", isolation_plans=plan_of_engine1(sysctl=sysctl))
     assert run.code != 0
     assert "The old rules, files and kernel settings are back" in run.text
     assert engine1.firewall() == before

@@ -35,7 +35,7 @@ NAMES = {
     "mixed": [PUBLIC, METADATA],
     "mixed6": [PUBLIC6, METADATA6],
     "engine": ["10.224.1.11"],
-    "engine6": ["fd77:251::11"],
+    "engine6": ["fd77:681::11"],
     "door": ["203.0.113.20"],
     "other": [PUBLIC, PUBLIC6],
     "nobody": [],

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..problems import whole_number
 from . import newest, options
 from .advisories import Advisory
 
@@ -75,7 +76,8 @@ def _option_at_most(running: Running, wanted: Mapping[str, int]) -> bool:
     for name, limit in wanted.items():
         values = running.values(name)
         # A negative number lifts the limit.
-        if not values or not all(value.isdigit() and int(value) <= limit for value in values):
+        counts = [whole_number(value) for value in values]
+        if not counts or any(count is None or count > limit for count in counts):
             return False
     return True
 
@@ -112,11 +114,12 @@ def _limits(running: Running) -> dict[str, int]:
         if option != "limit-mm-per-prompt" or not values:
             continue
         if modality:
-            found |= {modality: int(values[-1])} if values[-1].isdigit() else {}
+            count = whole_number(values[-1])
+            found |= {} if count is None else {modality: count}
             continue
         try:
             read = json.loads(values[-1])
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(read, dict):
             for key, value in read.items():

@@ -10,6 +10,7 @@ are gathered into one JSON value, ``-O3``, and a configuration file whose words 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -154,7 +155,8 @@ def _value(written: str) -> Any:
         if match is None:
             return str(written)
         power = "kmgt".index(match[2].lower()) + 1
-        return int(float(match[1]) * (1000**power if match[2].islower() else 1024**power))
+        size = float(match[1]) * (1000**power if match[2].islower() else 1024**power)
+        return int(size) if math.isfinite(size) else str(written)
 
 
 def _nested(fields: Sequence[str], value: Any) -> dict[str, Any]:

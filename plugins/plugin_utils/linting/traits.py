@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..problems import whole_number
 from .command import Command, Given, json_of
 from .conditions import CONDITIONS, truthy
 from .texts import Process
@@ -79,7 +80,8 @@ def value(options: Mapping[str, Given], name: str) -> str | None:
 def number(options: Mapping[str, Given], name: str, default: int) -> int:
     """Return the last value of option ``name`` as a whole number, ``default`` when it is none."""
     written = value(options, name)
-    return int(written) if written is not None and written.isdigit() else default
+    found = whole_number(written) if written is not None else None
+    return default if found is None else found
 
 
 def _no_media(options: Mapping[str, Given]) -> bool:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ...problems import whole_number
 from ..texts import Note, Reading, Text, UnreadableError, put_in, text
 from . import scripts
 from .containers import Container, Port, capability_notes, mount, port_of, reading_of, split_mount, user_notes
@@ -253,7 +254,7 @@ class _Service:
             elif isinstance(item, Map):
                 target, address = scalar(item.get("target")), scalar(item.get("host_ip"))
                 at = scalar(item.get("published")) or target or item.key("target")
-                number = int(target) if target is not None and target.isdigit() else None
+                number = whole_number(target) if target is not None else None
                 self.container.ports.append(Port(self._put(at), str(address) if address else None, number))
 
     def _privileges(self) -> None:

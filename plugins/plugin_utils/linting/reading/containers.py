@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ...problems import Severity
+from ...problems import Severity, whole_number
 from .. import releases
 from ..conditions import loopback
 from ..spelling import resolve
@@ -171,7 +171,7 @@ def port_of(written: Text) -> Port:
     if match is not None and match[1] and (match[2] is not None or not re.fullmatch(r"[\d?-]+", match[1])):
         address = match[1]
     digits = inner.split("-")[0]
-    return Port(written, address, int(digits) if digits.isdigit() and len(digits) < 6 else None)
+    return Port(written, address, whole_number(digits))
 
 
 def mount_notes(source: Text, target: str, place: str) -> list[Note]:

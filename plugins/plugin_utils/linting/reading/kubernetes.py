@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...problems import whole_number
 from ..texts import Note, Process, Reading, Text, put_in
 from . import exposure, kuberay, patches, scripts
 from .containers import Container, Port, capability_notes, mount_notes, reading_of, target_notes, user_notes
@@ -161,7 +162,7 @@ class _Pod:
             host = scalar(mapping(port).get("hostPort"))
             inner = scalar(mapping(port).get("containerPort"))
             if host is not None and container.network != "host":
-                number = int(inner) if inner is not None and inner.isdigit() else None
+                number = whole_number(inner) if inner is not None else None
                 address = scalar(mapping(port).get("hostIP"))
                 shown = host.become(f"hostPort {host}")
                 container.ports.append(Port(shown, str(address) if address else None, number))

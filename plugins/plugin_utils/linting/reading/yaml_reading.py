@@ -222,7 +222,11 @@ def plain(value: Any) -> Any:
     if value.tag == "null":
         return None
     # A single scalar cannot expand, nest or name anything: the tag was checked above.
-    return yaml.load(str(value), Loader=_Loader)  # noqa: S506 - a safe loader
+    try:
+        return yaml.load(str(value), Loader=_Loader)  # noqa: S506 - a safe loader
+    except ValueError as error:
+        found = f"the {value.tag} {str(value)[:40]!r}, which is none"
+        raise UnreadableError(found, "Write a value that exists, or quote it.", value.line) from error
 
 
 def walk(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

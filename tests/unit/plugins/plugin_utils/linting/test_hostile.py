@@ -110,6 +110,33 @@ def test_what_stands_for_more_than_memory_holds_is_not_written_out(text: str, ki
     lint_text(text, kind)
 
 
+POD = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: vllm/vllm-openai:v0.30.0\n"
+NUMBERS = {
+    "digits of another script": ("vllm serve /m --nnodes ²", "script"),
+    "more digits than Python reads": (f"vllm serve /m --nnodes {'9' * 5000}", "script"),
+    "a limit": ("vllm serve /m --max-logprobs ²", "script"),
+    "a limit of media": ("vllm serve /m --limit-mm-per-prompt.image ²", "script"),
+    "a size beyond every number": (f"vllm serve /m --kv-transfer-config.kv_port {'9' * 400}k", "script"),
+    "limits nested in a pod": (f"{POD}    args: ['--limit-mm-per-prompt', '{'[' * 100_000}']\n", "kubernetes"),
+    "a port of a pod": (f"{POD}    ports: [{{containerPort: ², hostPort: 80}}]\n", "kubernetes"),
+    "a target": ("services:\n  v:\n    image: vllm/vllm-openai\n    ports: [{target: ², published: 80}]\n", "compose"),
+    "a port": ("services:\n  v:\n    image: vllm/vllm-openai\n    ports: ['8000:²']\n", "compose"),
+    "a number in a file": (f"nnodes: {'9' * 5000}\nmax-model-len: 1\n", "config"),
+    "a day that does not exist": ("model: 2024-99-99\nmax-model-len: 1\n", "config"),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_are_none_stop_nothing(name: str, tmp_path: Path) -> None:
+    text, kind = NUMBERS[name]
+    findings = lint_text(text, kind, release="0.30.0")
+    assert findings
+    assert ("unreadable" in {item.rule for item in findings}) is (kind == "config")
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "b.sh").write_text("vllm serve /m --grpc\n", encoding="utf-8")
+    assert "arg-grpc" in {item.rule for item in lint_paths([str(tmp_path)], release="0.30.0").findings}
+
+
 def test_a_path_that_cannot_be_looked_at_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.sh").write_text("vllm serve /m --grpc\n", encoding="utf-8")
     result = lint_paths([f"/{'a' * 5000}", str(tmp_path / "a.sh")])
