@@ -57,7 +57,9 @@ if [ -e "$root/usr/sbin/nginx" ]; then
     chroot "$root" systemctl disable nginx.service >/dev/null 2>&1
     rm -f "$root"/etc/nginx/sites-enabled/default
 fi
-if [ -e "$root/usr/sbin/squid" ]; then chroot "$root" systemctl disable squid.service >/dev/null 2>&1; fi
+if [ -e "$root/usr/lib/systemd/system/squid.service" ]; then
+    chroot "$root" systemctl disable squid.service >/dev/null 2>&1
+fi
 chroot "$root" systemctl set-default multi-user.target >/dev/null 2>&1
 """
 

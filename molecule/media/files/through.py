@@ -13,7 +13,7 @@ import sys
 
 
 def exchange(address, port, request, then):
-    """What came back; the name of an error when there was no answer."""
+    """Return what came back, the name of an error when there was no answer."""
     received = b""
     try:
         with socket.create_connection((address, port), timeout=4) as stream:

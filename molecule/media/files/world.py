@@ -7,6 +7,7 @@ Every request is noted as a line of JSON: the address it came to, the request li
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import socket
@@ -16,7 +17,7 @@ import threading
 import time
 from pathlib import Path
 
-PUBLIC, PUBLIC6 = "203.0.113.50", "2001:db8:113::50"
+PUBLIC, PUBLIC6 = "198.51.100.50", "2001:db8:113::50"
 METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"
 NAMES = {
     "images": [PUBLIC, PUBLIC6],
@@ -36,7 +37,7 @@ NAMES = {
     "mixed6": [PUBLIC6, METADATA6],
     "engine": ["10.224.1.11"],
     "engine6": ["fd77:681::11"],
-    "door": ["203.0.113.20"],
+    "door": ["198.51.100.20"],
     "other": [PUBLIC, PUBLIC6],
     "nobody": [],
 }
@@ -45,7 +46,7 @@ LOCK = threading.Lock()
 
 
 def addresses(name):
-    """The addresses of a name now; None is a failure of the server. Every answer may be kept for no time at all."""
+    """Return the addresses of a name now; None is a failure of the server. Every answer may be kept for no time at all."""
     first, _dot, rest = name.partition(".")
     if first == "sub":
         return [PUBLIC]
@@ -61,7 +62,7 @@ def addresses(name):
 
 
 def answer(query):
-    """The answer to one query for A or AAAA records."""
+    """Return the answer to one query for A or AAAA records."""
     labels, place = [], 12
     while query[place]:
         labels.append(query[place + 1 : place + 1 + query[place]].decode())
@@ -79,6 +80,7 @@ def answer(query):
 
 
 def name_server():
+    """Answer every query for ever."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind((PUBLIC, 53))
     while True:
@@ -117,23 +119,24 @@ def serve(stream, record):
 
 
 def quietly(stream, record):
-    try:
+    """Answer one connection, whose other end may go away."""
+    with contextlib.suppress(OSError):
         serve(stream, record)
-    except OSError:
-        pass  # the other end went away, as it may
 
 
 def web_server(port, record):
+    """Answer every connection to a port for ever."""
     server = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
     while True:
         threading.Thread(target=quietly, args=(server.accept()[0], record), daemon=True).start()
 
 
 def main():
-    record = Path(sys.argv[1]).open("a", encoding="utf-8")
-    for port in (80, 443, 8080):
-        threading.Thread(target=web_server, args=(port, record), daemon=True).start()
-    name_server()
+    """Start everything."""
+    with Path(sys.argv[1]).open("a", encoding="utf-8") as record:
+        for port in (80, 443, 8080):
+            threading.Thread(target=web_server, args=(port, record), daemon=True).start()
+        name_server()
 
 
 if __name__ == "__main__":

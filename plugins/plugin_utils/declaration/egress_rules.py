@@ -30,7 +30,9 @@ def check_egress(declaration: Declaration, report: Report) -> None:
     proxy = media.get("proxy")
     if proxy is not None and proxy["address"] is not None:
         targets.append(("vllm_cluster.media.proxy.address", proxy["address"]))
-    targets += [(f"vllm_cluster.media.resolvers[{index}]", text) for index, text in enumerate(media.get("resolvers") or [])]
+    targets += [
+        (f"vllm_cluster.media.resolvers[{index}]", text) for index, text in enumerate(media.get("resolvers") or [])
+    ]
     for path, text in targets:
         block = read_block(text, path, report)
         if block is not None:

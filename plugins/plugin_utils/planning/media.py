@@ -40,7 +40,7 @@ NOWHERE_IPV4 = (
 NOWHERE_IPV6 = ("::/3", "4000::/2", "8000::/1", "2001::/23", "2002::/16")
 # An address of this block is an IPv4 address to a program and on the wire, and judged as that; a program that keeps
 # IPv4 addresses in this form would take the block for all of them.
-MAPPED = ipaddress.ip_network("::ffff:0:0/96")
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def own_proxy(declaration: Declaration) -> bool:

@@ -261,7 +261,12 @@ def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
 
 
 def test_an_empty_plan_still_drops_everything() -> None:
-    text = render({"cluster": {"sets": {}}, "host": {"interfaces": {"fabric": None}, "listeners": [], "egress": None, "media": None}})
+    text = render(
+        {
+            "cluster": {"sets": {}},
+            "host": {"interfaces": {"fabric": None}, "listeners": [], "egress": None, "media": None},
+        }
+    )
     firewall_text.check(text)
     assert "hook input priority filter - 10; policy drop;" in text
     assert accepts(text, "listeners") == []
