@@ -73,7 +73,7 @@ def test_what_is_no_longer_planned_goes(shell: Callable[[str], str]) -> None:
 
 def test_processes_of_one_engine_are_refused_before_anything_changes(shell: Callable[[str], str]) -> None:
     before = runs(shell)
-    same = {"group_name": "a", "members": ["pair1"]}
+    same = {"group_name": "a"}
     code, said = play(
         "several.yml", engine_parts=[{"name": name, "user": "vllm", **same} for name in ("engine", "engine-1")]
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -15,7 +16,7 @@ from .command import Given, json_of, parse
 from .conditions import CONDITIONS
 from .cross import cross_notes
 from .finding import Finding, from_note, settled
-from .rules import ValueRule, field_rules, option_rules, variable_rules
+from .rules import ValueRule, applicable, field_rules, option_rules, variable_rules
 from .texts import Note, Process, Text, text
 from .traits import traits
 
@@ -84,14 +85,13 @@ class _Judge:
             notes += releases.age_notes(self.process, self.command, self.options, self.release, self.traits)
         for note in notes:
             yield from_note(note, self.path)
-        for rule in option_rules():
-            if rule.applies(self.traits, self.release.version):
+        for rule in applicable(option_rules, self.traits, self.release.version):
+            if rule.condition == "missing" or rule.name in self.options:
                 yield from self._option(rule)
-        for rule in field_rules():
-            if rule.applies(self.traits, self.release.version):
-                yield from self._field(rule)
-        for rule in variable_rules():
-            if rule.applies(self.traits, self.release.version):
+        for rule in applicable(field_rules, self.traits, self.release.version):
+            yield from self._field(rule)
+        for rule in applicable(variable_rules, self.traits, self.release.version):
+            if rule.condition == "missing" or rule.name in self.process.environment:
                 yield from self._variable(rule)
 
     def _values(self) -> list[Text]:
@@ -132,9 +132,8 @@ class _Judge:
             yield Note("arg-refused", word, self._place("argv"), _shown(word), expected=f"words vLLM accepts: {why}")
 
     def _unresolved(self) -> Iterator[Note]:
-        judged = {rule.name for rule in option_rules() if rule.condition not in _UNVALUED}
-        judged |= {rule.name.split(".")[0] for rule in field_rules()}
-        words = [word for option in self.command.options if option.name in judged for word in option.values]
+        judged_options, judged_variables = _judged_names()
+        words = [word for option in self.command.options if option.name in judged_options for word in option.values]
         for word in words:
             if not word.known:
                 yield Note("unresolved", word, self._place("argv"), f"{_missing(word)}, which is not given here")
@@ -149,9 +148,8 @@ class _Judge:
         if self.command.config is not None and "config" in self.options:
             found = f"--config {self.command.config}, which is not among the files at hand"
             yield Note("unresolved", self.command.config, self._place("argv.--config"), found)
-        judged = {rule.name for rule in variable_rules() if rule.condition not in _UNVALUED}
         for name, value in self.process.environment.items():
-            if not value.known and value.tag != "runtime" and name in judged:
+            if not value.known and value.tag != "runtime" and name in judged_variables:
                 yield Note(
                     "unresolved", value, self._place(f"environment.{name}"), f"{name} with a value not given here"
                 )
@@ -209,6 +207,14 @@ class _Judge:
             hidden = rule.condition == "literal" or _SECRET_NAME.search(rule.name)
             found = "a value (not shown)" if hidden else f"{rule.name}={_masked(value)[:80]!r}"
             yield self._finding(rule, value, part, found)
+
+
+@functools.cache
+def _judged_names() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of options and of variables whose values some rule looks at."""
+    options = {rule.name for rule in option_rules() if rule.condition not in _UNVALUED}
+    options |= {rule.name.split(".")[0] for rule in field_rules()}
+    return frozenset(options), frozenset(rule.name for rule in variable_rules() if rule.condition not in _UNVALUED)
 
 
 def _among(word: Text, words: Sequence[Text]) -> bool:

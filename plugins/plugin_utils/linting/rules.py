@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,14 @@ def option_rules() -> tuple[ValueRule, ...]:
 def field_rules() -> tuple[ValueRule, ...]:
     """Return the rules for fields of JSON options, named ``option.field``."""
     return _table("fields.yml")
+
+
+@functools.lru_cache(maxsize=256)
+def applicable(
+    rules: Callable[[], tuple[ValueRule, ...]], traits: frozenset[str], release: Version
+) -> tuple[ValueRule, ...]:
+    """Return those of ``rules`` that speak about processes with ``traits`` of ``release``; a cluster has many alike."""
+    return tuple(rule for rule in rules() if rule.applies(traits, release))
 
 
 def value_rules() -> tuple[ValueRule, ...]:

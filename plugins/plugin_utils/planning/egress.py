@@ -89,10 +89,11 @@ def _rule(name: str, to: str, protocol: str, ports: str, why: str) -> dict[str, 
     return {"name": name, "to": to, "protocol": protocol, "ports": ports, "control": CONTROL, "why": why}
 
 
-def allowed_addresses(host: Mapping[str, Any], sets: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
-    """Return every address a unit of ``host`` may exchange packets with: itself, gateways, and whom it may call."""
-    own = [text for leg in host["addresses"].values() for text in leg.values() if text is not None]
+def allowed(host: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return whom a unit of ``host`` may exchange packets with: its own ``addresses``, and gateways and peers as ``sets``.
+
+    Sets are named, not copied: thousands of hosts share the thousands of addresses of one engine.
+    """
+    own = {text for leg in host["addresses"].values() for text in leg.values() if text is not None}
     names = {source for listener in host["listeners"] if listener["network"] == "fabric" for source in listener["from"]}
-    names |= {rule["to"] for rule in host["egress"]["rules"]}
-    others = [text for name in names for family in ("ipv4", "ipv6") for text in sets[name][family]]
-    return sorted({*own, *others})
+    return {"addresses": sorted(own), "sets": sorted(names | {rule["to"] for rule in host["egress"]["rules"]})}

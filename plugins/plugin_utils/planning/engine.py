@@ -63,7 +63,6 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
     values = declaration.values
     engine = values["engine"]
     leg = seat.host.legs["fabric"]
-    members = seat.group.members[:1] if uses_ray(declaration) else seat.group.members
     return {
         "name": seat.name,
         "unit": f"hardened-vllm-{seat.name}.service",
@@ -81,7 +80,6 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
         "model": values["model"]["name"],
         "group_name": seat.group.name,
         "stage": seat.group.stage,
-        "members": [host.name for host in members],
         "rank": seat.node,
         "data_parallel_ranks": ranks_behind(declaration, seat),
         "ready": {"timeout_seconds": engine["ready_timeout_seconds"]},

@@ -14,14 +14,14 @@ from typing import Any
 from ..declaration.model import Declaration, Host, PortRange
 from ..declaration.tenants import key_digest
 from . import access
-from .egress import allowed_addresses, with_egress
+from .egress import allowed, with_egress
 from .engine import engine_part, install_part
 from .gateway import gateway_part, key_name
 from .media import media_part
 from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
 
-FORMAT = 1
+FORMAT = 2
 
 
 def build(declaration: Declaration) -> dict[str, Any]:
@@ -36,16 +36,16 @@ def build(declaration: Declaration) -> dict[str, Any]:
     managed = [host for host in declaration.hosts if {"engine", "gateway"} & set(host.roles)]
     hosts = {host.name: _host_plan(declaration, host, *on_host.get(host.name, ([], [])), taken) for host in managed}
     with_egress(hosts, declaration)
-    sets = access.source_sets(declaration, engines)
     for part in hosts.values():
         for engine in part["engines"]:
-            engine["addresses"] = allowed_addresses(part, sets)
+            engine |= allowed(part)
     return {
         "format": FORMAT,
         "cluster": declaration.name,
         "release": declaration.values["release"],
         "topology": declaration.values["topology"],
-        "sets": sets,
+        "sets": access.source_sets(declaration, engines),
+        "members": {group.name: [host.name for host in group.members] for group in engines},
         "secrets": _secrets(declaration),
         "matrix": _matrix(hosts),
         "start_order": start_order(declaration, engines, taken),

@@ -25,7 +25,7 @@ def uses_ray(declaration: Declaration) -> bool:
 
 
 def ray_part(declaration: Declaration, group: EngineGroup, host: Host) -> dict[str, Any]:
-    """Return the plan of a host's Ray node: ``argv`` of ``ray``, ``environment``, the token and who belongs to it."""
+    """Return the plan of a host's Ray node: ``argv`` of ``ray``, ``environment``, the token and its engine."""
     ports = declaration.values["engine"]["ray"]
     services, workers = PortRange.parse(ports["service_ports"]), PortRange.parse(ports["worker_ports"])
     address, head = str(host.legs["fabric"].primary), host.name == group.members[0].name
@@ -47,7 +47,6 @@ def ray_part(declaration: Declaration, group: EngineGroup, host: Host) -> dict[s
         "kept_back": {"file": f"{CONFIG_ROOT}/ray_non_carry_over_env_vars.json", "variables": list(KEPT_BACK)},
         "head": head,
         "group_name": group.name,
-        "members": [member.name for member in group.members],
     }
 
 

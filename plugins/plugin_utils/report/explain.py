@@ -6,25 +6,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain, islice
 from typing import Any
+
+# How many addresses of a listener's sources are named.
+SHOWN = 6
 
 
 def explain(plan: Mapping[str, Any]) -> list[str]:
     """Return the plan as lines: what runs where, who may reach what and why. Everything not named is closed."""
     lines = [f"cluster {plan['cluster']}: vLLM {plan['release']}, {plan['topology'].replace('_', ' ')}"]
     for name, host in sorted(plan["hosts"].items()):
-        lines.append(f"{name}: {_work(host)}")
+        lines.append(f"{name}: {_work(host, plan['members'])}")
         lines += [f"  {_listener(listener, plan['sets'])}" for listener in host["listeners"]]
     lines.append("everything else is closed")
     return lines
 
 
-def _work(host: Mapping[str, Any]) -> str:
+def _work(host: Mapping[str, Any], members: Mapping[str, list[str]]) -> str:
     parts = []
     if host["ray"] is not None:
         parts.append(f"Ray {'head' if host['ray']['head'] else 'worker'} of engine {host['ray']['group_name']}")
     for engine in host["engines"]:
-        place = f"{engine['name']}: node {engine['rank']} of {engine['group_name']} ({len(engine['members'])} node(s))"
+        group = engine["group_name"]
+        place = f"{engine['name']}: node {engine['rank']} of {group} ({len(members[group])} node(s))"
         parts.append(f"{place}, serves {engine['model']}" if engine["api"] else f"{place}, no HTTP")
     if host["gateway"] is not None:
         tenants = ", ".join(tenant["name"] for tenant in host["gateway"]["tenants"])
@@ -33,8 +38,9 @@ def _work(host: Mapping[str, Any]) -> str:
 
 
 def _listener(listener: Mapping[str, Any], sets: Mapping[str, Mapping[str, list[str]]]) -> str:
-    sources = [source for name in listener["from"] for family in ("ipv4", "ipv6") for source in sets[name][family]]
-    shown = ", ".join(sources[:6]) + (f" and {len(sources) - 6} more" if len(sources) > 6 else "")
+    families = [sets[name][family] for name in listener["from"] for family in ("ipv4", "ipv6")]
+    more = sum(len(sources) for sources in families) - SHOWN
+    shown = ", ".join(islice(chain.from_iterable(families), SHOWN)) + (f" and {more} more" if more > 0 else "")
     where = f"{listener['network']} ({listener['interface']})" if listener["network"] else "any interface"
     return (
         f"[{listener['control']}] {listener['protocol']} {listener['ports']} on {where} "

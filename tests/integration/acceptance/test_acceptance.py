@@ -142,9 +142,10 @@ def test_the_place_in_the_engine_is_understood_as_planned(processes: list[Proces
             continue
         compared += 1
         part, engine = process.part, {"ranks_per_node": 1, **process.cluster.get("engine", {})}
-        head = process.plan["hosts"][part["members"][0]]["addresses"]["fabric"]["ipv4"]
+        nodes = process.plan["members"][part["group_name"]]
+        head = process.plan["hosts"][nodes[0]]["addresses"]["fabric"]["ipv4"]
         ray = process.plan["hosts"][process.host]["ray"]
-        members, topology = len((ray or part)["members"]), process.cluster["topology"]
+        members, topology = len(nodes), process.cluster["topology"]
         tensor = {
             "replicas": engine["ranks_per_node"],
             "tensor_parallel": engine["ranks_per_node"] * members,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import InvalidDeclarationError, plan
+from ansible_collections.hardened.vllm.plugins.plugin_utils.report.explain import explain
 from support.topologies import declaration
 
 from .conftest import CLUSTER, TODAY, engine
@@ -238,7 +239,20 @@ def test_what_is_declared_may_be_called() -> None:
 
 
 def test_a_unit_exchanges_packets_with_nobody_else() -> None:
-    addresses = of("tensor parallel twice")["hosts"]["engine11"]["engines"][0]["addresses"]
+    made = of("tensor parallel twice")
+    engine = made["hosts"]["engine11"]["engines"][0]
+    assert engine["addresses"] == ["10.20.0.12", "10.21.0.12", "fd20:1::b"]
+    assert engine["sets"] == ["gateways", "peers-0"]
+    addresses = [text for name in engine["sets"] for family in ("ipv4", "ipv6") for text in made["sets"][name][family]]
     assert {"10.20.0.12", "10.20.0.13", "10.20.255.200"} <= set(addresses)
     assert "10.20.0.14" not in addresses, "the other engine"
     assert not [text for text in addresses if text.endswith("/0")]
+
+
+@pytest.mark.parametrize(
+    "name", ["data parallel, internal", "data parallel, ray", "disaggregated, data parallel, nixl"]
+)
+def test_a_plan_grows_with_its_hosts_and_not_with_their_square(name: str) -> None:
+    small, large = (plan(*declaration(name, range(1, number + 1)), TODAY) for number in (50, 100))
+    assert len(json.dumps(large)) < 2.1 * len(json.dumps(small))
+    assert len("".join(explain(large))) < 2.1 * len("".join(explain(small)))

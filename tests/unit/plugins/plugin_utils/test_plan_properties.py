@@ -47,7 +47,7 @@ def may_talk(made: dict[str, Any], name: str) -> set[str]:
     """Hosts of the same engine, of the same Ray cluster and of the other stage."""
     host = made["hosts"][name]
     parts = [*host["engines"], *([host["ray"]] if host["ray"] else [])]
-    own = {member for part in parts for member in part["members"]}
+    own = {member for part in parts for member in made["members"][part["group_name"]]}
     stages = {part.get("stage") for part in host["engines"]} - {None}
     # A headless node of a Ray engine has no vLLM process; its engine is known by its Ray cluster.
     others = {
