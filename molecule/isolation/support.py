@@ -102,8 +102,8 @@ def sets_with(**changed: dict[str, list[str]]) -> dict[str, Any]:
 
 def plan_of_engine1(**changed: Any) -> dict[str, Any]:
     """Return plans of the scenario for engine 1 alone, without egress rules and with parts of it changed."""
-    part = {"name": "engine1", "roles": ["engine"], "interfaces": {"fabric": "fabric0"}, "egress": None}
-    return {"engine1": {**part, "listeners": [], "sysctl": {}, **changed}}
+    part = {"name": "engine1", "roles": ["engine"], "interfaces": {"fabric": "fabric0"}}
+    return {"engine1": {**part, "listeners": [], "sysctl": {}, "egress": None, "media": None, **changed}}
 
 
 def logs_in(name: str, seconds: float = 4) -> bool:

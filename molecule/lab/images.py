@@ -26,12 +26,12 @@ _COMMON = (
 )
 PACKAGES = {
     "bookworm": f"{_COMMON},python3-venv,libnuma1,ufw,firewalld",
-    "trixie": f"{_COMMON},nginx,libnginx-mod-http-js,openssl,logrotate",
+    "trixie": f"{_COMMON},nginx,libnginx-mod-http-js,openssl,logrotate,squid",
 }
 
 # Runs on the host with the new root as $1. The nodes are privileged, so nothing in them may set the kernel's own
 # (not namespaced) values at boot; units that make no sense in a container are masked; the host key and the
-# authorised key are each lab's own. nginx is installed and off: the gateway's role decides when it starts.
+# authorised key are each lab's own. nginx and squid are installed and off: the gateway's role decides when they start.
 _CUSTOMISE = r"""
 set -eu
 root=$1
@@ -56,6 +56,9 @@ chroot "$root" systemctl disable ssh.socket nftables.service ufw.service firewal
 if [ -e "$root/usr/sbin/nginx" ]; then
     chroot "$root" systemctl disable nginx.service >/dev/null 2>&1
     rm -f "$root"/etc/nginx/sites-enabled/default
+fi
+if [ -e "$root/usr/lib/systemd/system/squid.service" ]; then
+    chroot "$root" systemctl disable squid.service >/dev/null 2>&1
 fi
 chroot "$root" systemctl set-default multi-user.target >/dev/null 2>&1
 """

@@ -25,6 +25,7 @@ PATTERNS = {
 }
 SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 SHOWN_MEMBERS = 20
+CALLERS = {"engine": "the engine", "media": "the proxy for media"}
 FABRIC = "fabric"
 
 
@@ -109,8 +110,17 @@ def _checked_call(rule, index, sets):
     path = "egress[%d]" % index
     if not isinstance(rule, dict):
         raise _problem(path, rule, "a dictionary")
-    found = _checked_listener({**rule, "from": [rule.get("to")], "interface": None}, index, sets, "egress")
-    return {"to": found["from"][0], **{key: found[key] for key in ("name", "protocol", "control", "why", "ports")}}
+    caller, excepted = rule.get("caller", "engine"), rule.get("except")
+    if caller not in CALLERS:
+        raise _problem(path + ".caller", caller, "one of %s" % ", ".join(sorted(CALLERS)))
+    names = [rule.get("to")] if excepted is None else [rule.get("to"), excepted]
+    found = _checked_listener({**rule, "from": names, "interface": None}, index, sets, "egress")
+    return {
+        "caller": caller,
+        "to": names[0],
+        "except": excepted,
+        **{key: found[key] for key in ("name", "protocol", "control", "why", "ports")},
+    }
 
 
 def checked(listeners, sets, egress=(), fabric=None):
@@ -130,6 +140,7 @@ def checked(listeners, sets, egress=(), fabric=None):
             raise _problem("listeners[%d].name" % index, name, "a name that no other listener of this host has")
     calls = [_checked_call(rule, index, canonical) for index, rule in enumerate(egress)]
     used = {name for listener in found for name in listener["from"]} | {rule["to"] for rule in calls}
+    used |= {rule["except"] for rule in calls if rule["except"] is not None}
     if fabric is not None:
         pattern, expected = PATTERNS["interface"]
         if not pattern.fullmatch(fabric):
@@ -189,8 +200,17 @@ def words(policy, sysctl):
         lines.extend(_rule_line(listener, source) for source in listener["from"])
     for rule in policy.get("egress") or []:
         lines.append(
-            "the engine may call %s %s %s (%s, %s; %s)"
-            % (rule["to"], rule["protocol"], rule["ports"], rule["name"], rule["why"], rule["control"])
+            "%s may call %s%s %s %s (%s, %s; %s)"
+            % (
+                CALLERS[rule.get("caller", "engine")],
+                rule["to"],
+                " except %s" % rule["except"] if rule.get("except") else "",
+                rule["protocol"],
+                rule["ports"],
+                rule["name"],
+                rule["why"],
+                rule["control"],
+            )
         )
     if policy.get("fabric"):
         lines.append("sources of the fabric are forged on any interface but %s (NET-07)" % policy["fabric"])

@@ -45,8 +45,10 @@ options:
     default: []
   egress:
     description:
-      - Whom the engine's account may call, for the description of changes; the same data the rules were rendered from.
-      - Keys are C(name), C(to) (a name from O(sets)), C(protocol), C(ports), C(control) and C(why).
+      - Whom accounts of services may call, for the description of changes; the same data the rules were rendered from.
+      - >-
+        Keys are C(name), C(caller) (engine, when left out, or media), C(to) and C(except) (names from O(sets); the second
+        is left out of the first), C(protocol), C(ports), C(control) and C(why).
     type: list
     elements: dict
     default: []

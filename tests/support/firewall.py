@@ -21,5 +21,9 @@ def render(given_plan: dict[str, Any]) -> str:
     )
     environment.filters["flatten"] = FilterModule().filters()["flatten"]
     return environment.from_string(TEMPLATE.read_text()).render(
-        isolation_plan=given_plan, isolation_log_per_minute=10, isolation_ping_per_second=20, __isolation_uid=997
+        isolation_plan=given_plan,
+        isolation_log_per_minute=10,
+        isolation_ping_per_second=20,
+        __isolation_uid=997,
+        __isolation_media_uid=996,
     )

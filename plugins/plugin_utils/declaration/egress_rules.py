@@ -19,7 +19,7 @@ LOOPBACK = tuple(ipaddress.ip_network(text) for text in ("127.0.0.0/8", "::1/128
 
 
 def check_egress(declaration: Declaration, report: Report) -> None:
-    """Refuse destinations that would open the wall, and media domains without the proxy that leads to them."""
+    """Refuse destinations that would open the wall, and media hosts nobody could resolve."""
     values = declaration.values
     targets = [
         (f"vllm_cluster.egress[{number}].to[{index}]", text)
@@ -30,6 +30,9 @@ def check_egress(declaration: Declaration, report: Report) -> None:
     proxy = media.get("proxy")
     if proxy is not None and proxy["address"] is not None:
         targets.append(("vllm_cluster.media.proxy.address", proxy["address"]))
+    targets += [
+        (f"vllm_cluster.media.resolvers[{index}]", text) for index, text in enumerate(media.get("resolvers") or [])
+    ]
     for path, text in targets:
         block = read_block(text, path, report)
         if block is not None:
@@ -41,14 +44,14 @@ def check_egress(declaration: Declaration, report: Report) -> None:
                 "vllm_cluster.egress", "egress-name-shared", shown(name), "a name of its own", "Rename one of them."
             )
         )
-    if media.get("allowed_domains") and proxy is None:
+    if media.get("allowed_domains") and proxy is None and not media.get("resolvers"):
         report(
             Problem(
-                "vllm_cluster.media.proxy",
-                "media-unproxied",
+                "vllm_cluster.media.resolvers",
+                "media-unresolved",
                 "nothing",
-                "the forward proxy that leads to media.allowed_domains",
-                "Engines call nobody themselves: name a proxy that passes exactly these domains and resolves them itself.",
+                "the name servers the gateways ask for media.allowed_domains",
+                "Engines resolve no names, the proxy on the gateways does: name its servers, or a proxy of your own.",
             )
         )
 

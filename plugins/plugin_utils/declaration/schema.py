@@ -153,7 +153,15 @@ MEDIA = Record(
         "allowed_domains": Field(
             ListOf(HOST_NAME), "Hosts a request may name media on. Empty: none, media by URL is refused.", []
         ),
-        "proxy": Field(PROXY, "Your forward proxy, the only way to those hosts; needed with allowed_domains."),
+        "resolvers": Field(
+            ListOf(IP_ADDRESS),
+            "Name servers the proxy on the gateways asks; needed with allowed_domains, unless proxy is set.",
+            [],
+        ),
+        "port": Field(PORT, "Port of that proxy on the gateways' fabric addresses.", 3128),
+        "item_megabytes": Field(Integer(1, 4096), "Largest item, in MiB.", 64),
+        "item_seconds": Field(Integer(1, 3600), "Longest time one connection through that proxy may last.", 60),
+        "proxy": Field(PROXY, "A forward proxy of your own that leads to those hosts; the gateways then have none."),
     },
 )
 

@@ -13,6 +13,8 @@ from ..declaration.model import Declaration, Host
 from ..declaration.topology_schema import STAGES
 from .egress import egress_sets
 from .gateway import monitor_sources
+from .media import CONTROL as MEDIA_CONTROL
+from .media import ENGINES, own_proxy
 from .parallel import fixed_ports
 from .ray import ray_ports, uses_ray
 from .topology import EngineGroup, Seat
@@ -127,6 +129,10 @@ def gateway_listeners(declaration: Declaration, host: Host) -> list[dict[str, An
         why = "health and metrics of the engines, status of nginx, for monitors only"
         port = gateway["monitor_port"]
         result.append(_listener(host, "monitor", "management", port, ["monitors"], "GW-02", why))
+    if own_proxy(declaration):
+        port, why = declaration.values["media"]["port"], "the proxy that leads to media of the allowed hosts"
+        bind = str(host.legs["fabric"].primary)
+        result.append(_listener(host, "media", "fabric", port, [ENGINES], MEDIA_CONTROL, why, bind=bind))
     return result
 
 

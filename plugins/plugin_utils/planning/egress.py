@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..declaration.model import Declaration
+from .media import PROXIES, media_sets, own_proxy
 from .transfer import OTHER_STAGE
 
 CONTROL = "NET-06"
-PROXY_SET = "media-proxy"
 
 
 def egress_sets(declaration: Declaration) -> dict[str, list[Any]]:
@@ -28,9 +28,7 @@ def egress_sets(declaration: Declaration) -> dict[str, list[Any]]:
         found[f"egress-{entry['name']}"] = [ipaddress.ip_network(text) for text in entry["to"]]
     for number, server in enumerate((values["cache"] or {}).get("servers", ())):
         found[f"cache-{number}"] = [ipaddress.ip_network(text) for text in server["to"]]
-    if values["media"]["proxy"] is not None:
-        found[PROXY_SET] = [ipaddress.ip_address(values["media"]["proxy"]["address"])]
-    return found
+    return found | media_sets(declaration)
 
 
 def declared_egress(declaration: Declaration) -> list[dict[str, Any]]:
@@ -42,9 +40,10 @@ def declared_egress(declaration: Declaration) -> list[dict[str, Any]]:
     ]
     for number, server in enumerate((values["cache"] or {}).get("servers", ())):
         found.append(_rule(f"cache-{number}", f"cache-{number}", "tcp", str(server["port"]), "KV caches of LMCache"))
-    if values["media"]["proxy"] is not None:
-        port = str(values["media"]["proxy"]["port"])
-        found.append(_rule(PROXY_SET, PROXY_SET, "tcp", port, "media of the allowed domains, through the proxy only"))
+    proxy = values["media"]["proxy"]
+    if proxy is not None or own_proxy(declaration):
+        port = str((proxy or values["media"])["port"])
+        found.append(_rule(PROXIES, PROXIES, "tcp", port, "media of the allowed hosts, through the proxy only"))
     return found
 
 

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from ..declaration.model import Declaration
+from .media import item_limits, proxy_environment
 from .parallel import arguments
 from .ray import ray_environment, uses_ray
 from .release import options_of, variables_of
@@ -125,20 +124,11 @@ def _environment(declaration: Declaration, seat: Seat) -> dict[str, str]:
     pins |= transfer_environment(declaration, seat)
     if uses_ray(declaration):
         pins |= ray_environment(declaration, seat.group)
-    proxy = declaration.values["media"]["proxy"]
-    if proxy is not None:
-        pins |= {name: proxy_url(proxy) for name in ("HTTP_PROXY", "HTTPS_PROXY")} | {
-            "NO_PROXY": "localhost,127.0.0.1,::1"
-        }
+    pins |= proxy_environment(declaration, seat.host, seat.group.members)
     extra = {name: _text(value) for name, value in engine["environment"].items()}
     release = declaration.values["release"]
-    return dict(sorted({**variables_of(release, SAFE_ENVIRONMENT), **extra, **variables_of(release, pins)}.items()))
-
-
-def proxy_url(proxy: Mapping[str, Any]) -> str:
-    """Return the address of a declared forward proxy as programs take it."""
-    address = ipaddress.ip_address(proxy["address"])
-    return f"http://[{address}]:{proxy['port']}" if address.version == 6 else f"http://{address}:{proxy['port']}"
+    safe = variables_of(release, SAFE_ENVIRONMENT | item_limits(declaration))
+    return dict(sorted({**safe, **extra, **variables_of(release, pins)}.items()))
 
 
 def _text(value: Any) -> str:

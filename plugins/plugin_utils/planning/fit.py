@@ -16,6 +16,8 @@ from .reality import Probes
 CARDS = re.compile(r"/dev/(nvidia|accel/accel|davinci|dri/renderD)[0-9]+")
 # Programs of the services the plan itself brings: their sockets are the planned ones.
 OWN = ("nginx", "ray", "sshd", "systemd", "vllm", "python")
+# A distribution's squid takes the very port of the proxy for media; it is the plan's own only where that proxy is installed.
+MEDIA_UNIT = "/etc/systemd/system/hardened-vllm-media.service"
 
 
 def misfits(plan: Mapping[str, Any], probes: Probes) -> list[Problem]:
@@ -90,9 +92,11 @@ def _cards(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iter
 
 def _ports(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterator[Problem]:
     taken: dict[int, str] = {}
+    units = (probe.get("installed") or {}).get("units") or []
+    own = (*OWN, "squid") if MEDIA_UNIT in units else OWN
     for entry in probe.get("listeners") or []:
         names = sorted(process["name"] for process in entry["processes"])
-        if entry["protocol"] == "tcp" and names and not any(name.lower().startswith(OWN) for name in names):
+        if entry["protocol"] == "tcp" and names and not any(name.lower().startswith(own) for name in names):
             taken.setdefault(entry["port"], ", ".join(names))
     for listener in part["listeners"]:
         if listener["name"] == "fabric-ephemeral" or listener["why"].startswith("a service of the operator"):

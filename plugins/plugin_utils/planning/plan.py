@@ -17,6 +17,7 @@ from . import access
 from .egress import allowed, with_egress
 from .engine import engine_part, install_part
 from .gateway import gateway_part, key_name
+from .media import media_part
 from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
 
@@ -56,7 +57,7 @@ def _host_plan(
     declaration: Declaration, host: Host, engines: list[EngineGroup], own: list[Seat], taken: list[Seat]
 ) -> dict[str, Any]:
     listeners = access.admin_listeners(declaration, host)
-    gateway = ray = None
+    gateway = media = ray = None
     sysctl: dict[str, str] = {}
     if engines:
         internal = access.engine_listeners(declaration, host, engines, own)
@@ -66,6 +67,7 @@ def _host_plan(
             ray = ray_part(declaration, engines[0], host)
     if "gateway" in host.roles:
         gateway = gateway_part(declaration, host, taken)
+        media = media_part(declaration, host)
         listeners += access.gateway_listeners(declaration, host)
     return {
         "name": host.name,
@@ -81,6 +83,7 @@ def _host_plan(
         "engines": [engine_part(declaration, seat) for seat in own],
         "ray": ray,
         "gateway": gateway,
+        "media": media,
     }
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from support.firewall import render
 from support.topologies import TOPOLOGIES, declaration
 
+MEDIA = {"allowed_domains": ["images.example.org"], "resolvers": ["10.21.0.53", "fd21::53"]}
 INJECTIONS = [
     'x" accept',
     "x\n        accept",
@@ -96,7 +97,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         sources["fabric"] = {"ipv4": [draw(ipv4)], "ipv6": []}
     return {
         "cluster": {"sets": sources},
-        "host": {"interfaces": {"fabric": fabric}, "listeners": listeners, "egress": egress},
+        "host": {"interfaces": {"fabric": fabric}, "listeners": listeners, "egress": egress, "media": None},
     }
 
 
@@ -171,7 +172,7 @@ def safe_plan() -> dict[str, Any]:
         {"name": "a-tcp", "to": "a", "protocol": "tcp", "ports": "29501,40000-44999", "control": "NET-06", "why": "x"}
     ]
     egress = {"own_ports": "40000-44999,8000", "rules": calls}
-    host = {"interfaces": {"fabric": None}, "listeners": listeners, "egress": egress}
+    host = {"interfaces": {"fabric": None}, "listeners": listeners, "egress": egress, "media": None}
     return {"cluster": {"sets": sources}, "host": host}
 
 
@@ -222,10 +223,28 @@ def test_each_listener_of_each_topology_is_one_rule_for_each_source(topology: st
 @pytest.mark.skipif(os.geteuid() != 0, reason="nft checks rules for root only")
 def test_nft_accepts_the_rules_of_every_topology(tmp_path: Path) -> None:
     for number, topology in enumerate(sorted(TOPOLOGIES)):
-        made = plan(*declaration(topology), datetime.date(2026, 11, 23))
-        rules = tmp_path / f"{number}.nft"
-        rules.write_text(render({"cluster": made, "host": made["hosts"]["engine11"]}))
-        subprocess.run(["unshare", "--net", "nft", "--check", "--file", str(rules)], check=True)
+        cluster, hosts = declaration(topology)
+        made = plan({**cluster, "media": MEDIA}, hosts, datetime.date(2026, 11, 23))
+        for host in ("engine11", "gateway1"):
+            rules = tmp_path / f"{number}-{host}.nft"
+            rules.write_text(render({"cluster": made, "host": made["hosts"][host]}))
+            subprocess.run(["unshare", "--net", "nft", "--check", "--file", str(rules)], check=True)
+
+
+def test_the_proxy_for_media_calls_its_name_servers_and_public_addresses_only() -> None:
+    cluster, hosts = declaration("replicas")
+    made = plan({**cluster, "media": MEDIA}, hosts, datetime.date(2026, 11, 23))
+    text = render({"cluster": made, "host": made["hosts"]["gateway1"]})
+    firewall_text.check(text)
+    assert "meta skuid 996 goto media_egress" in text
+    rules = [rule for rule in accepts(text, "media_egress") if " ip daddr" in rule]
+    assert rules[-1] == (
+        "tcp dport { 80, 443 } ip daddr @from_everyone_ipv4 ip daddr != @from_media-refused_ipv4 fib daddr type != local "
+        'counter accept comment "NET-08 media-hosts"'
+    )
+    assert all("@from_media-resolvers_ipv4" in rule and "dport { 53 }" in rule for rule in rules[:-1])
+    without = plan(cluster, hosts, datetime.date(2026, 11, 23))
+    assert "media" not in render({"cluster": without, "host": without["hosts"]["gateway1"]})
 
 
 def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
@@ -242,7 +261,12 @@ def test_the_listeners_of_the_plan_are_the_rules_and_nothing_else() -> None:
 
 
 def test_an_empty_plan_still_drops_everything() -> None:
-    text = render({"cluster": {"sets": {}}, "host": {"interfaces": {"fabric": None}, "listeners": [], "egress": None}})
+    text = render(
+        {
+            "cluster": {"sets": {}},
+            "host": {"interfaces": {"fabric": None}, "listeners": [], "egress": None, "media": None},
+        }
+    )
     firewall_text.check(text)
     assert "hook input priority filter - 10; policy drop;" in text
     assert accepts(text, "listeners") == []

@@ -247,7 +247,7 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ],
     ("egress-unsafe", "vllm_cluster.media.proxy.address", put("cluster/media/proxy", {"address": "::1", "port": 80})),
     ("egress-name-shared", "vllm_cluster.egress", put("cluster/egress", [CALL, {**CALL, "port": 4318}])),
-    ("media-unproxied", "vllm_cluster.media.proxy", put("cluster/media/allowed_domains", ["media.example.org"])),
+    ("media-unresolved", "vllm_cluster.media.resolvers", put("cluster/media/allowed_domains", ["media.example.org"])),
     ("network-undeclared", "hosts.engine1.vllm_node.addresses.edge[0]", no_edge),
     (
         "address-family",
