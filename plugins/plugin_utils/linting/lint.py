@@ -74,7 +74,7 @@ class _Judge:
         unread = any(option.name == "config" for option in self.command.options)
         self.options = self.command.last()
         self.whole_arguments = process.whole_arguments and not unread and all(word.known for word in self._spare())
-        self.traits = traits(process, self.command, self.options)
+        self.traits = traits(process, self.command, self.options, self.whole_arguments)
 
     def findings(self) -> Iterator[Finding]:
         notes = [*self._refusals(), *self._unresolved()]
