@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from .. import catalogue
 from ..problems import Problem
@@ -43,6 +44,14 @@ def lint(
     """
     process = process_of(argv, environment, where)
     return [finding.as_problem() for finding in judge(process, release=release) if finding.rule not in _SETTLED_BY_PLAN]
+
+
+def lint_part(
+    argv: Sequence[str], environment: Mapping[str, str], where: str, release: str | None = None
+) -> list[Problem]:
+    """Return the problems of a part of a planned process, as ``lint``; what is missing there says nothing."""
+    part = replace(process_of(argv, environment, where), fragment=True, whole_arguments=False)
+    return [finding.as_problem() for finding in judge(part, release=release) if finding.rule not in _SETTLED_BY_PLAN]
 
 
 def process_of(argv: Sequence[str], environment: Mapping[str, str], where: str) -> Process:

@@ -102,10 +102,21 @@ def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
         own.append(["--limit-mm-per-prompt", json.dumps(limits, sort_keys=True)])
     own += [["--disable-fastapi-docs"], ["--fail-on-environ-validation"]]
     own.append(["--max-num-queued-reqs", str(engine["max_queued_requests"])])
-    chosen = {name.replace("_", "-"): value for name, value in engine["arguments"].items()}
+    chosen = {name.replace("_", "-") for name in engine["arguments"]}
     own += [_option(name, value) for name, value in sorted(SAFE_OPTIONS.items()) if name not in chosen]
     words += [word for option in own for word in options_of(values["release"], option)]
-    return words + [word for name, value in sorted(chosen.items()) for word in _option(name, value)]
+    return words + passed_arguments(engine["arguments"])
+
+
+def passed_arguments(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the words of declared ``engine.arguments``, sorted by name."""
+    chosen = {name.replace("_", "-"): value for name, value in arguments.items()}
+    return [word for name, value in sorted(chosen.items()) for word in _option(name, value)]
+
+
+def passed_environment(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return declared ``engine.environment`` as a process gets it."""
+    return {name: _text(value) for name, value in environment.items()}
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -130,7 +141,7 @@ def _environment(declaration: Declaration, seat: Seat) -> dict[str, str]:
         pins |= {name: proxy_url(proxy) for name in ("HTTP_PROXY", "HTTPS_PROXY")} | {
             "NO_PROXY": "localhost,127.0.0.1,::1"
         }
-    extra = {name: _text(value) for name, value in engine["environment"].items()}
+    extra = passed_environment(engine["environment"])
     release = declaration.values["release"]
     return dict(sorted({**variables_of(release, SAFE_ENVIRONMENT), **extra, **variables_of(release, pins)}.items()))
 
