@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from .declaration.model import Declaration
 from .declaration.reading import read
-from .linting.lint import lint
+from .declaration.schema import CLUSTER
+from .linting.lint import lint, lint_part
 from .planning.acceptance import not_in_release
+from .planning.engine import passed_arguments, passed_environment
 from .planning.firewalls import conflicts
 from .planning.fit import misfits
 from .planning.plan import build
@@ -37,7 +39,8 @@ def validate(cluster: Any, hosts: Hosts, today: datetime.date) -> list[Problem]:
     """Return every problem of a declaration, errors and the rest, sorted by path.
 
     ``hosts`` maps host names to ``{"roles": [...], "node": vllm_node, "probe": facts or absent}``; ``today`` decides
-    which waivers still hold. What the declaration would start is linted too.
+    which waivers still hold. What the declaration would start is linted too; where an error leaves no plan to lint,
+    what it passes through to vLLM.
     """
     return _examine(cluster, hosts, today)[1]
 
@@ -57,7 +60,7 @@ def plan(cluster: Any, hosts: Hosts, today: datetime.date) -> dict[str, Any]:
 def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str, Any] | None, list[Problem]]:
     declaration, problems = read(cluster, hosts, today)
     if declaration is None:
-        return None, problems
+        return None, sorted([*problems, *_lint_passed(cluster, {problem.path for problem in problems})])
     probes: Probes = {name: host["probe"] for name, host in hosts.items() if host.get("probe")}
     declaration, contradictions = with_interfaces(declaration, probes)
     made = build(declaration)
@@ -70,6 +73,24 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
         *_lint_plan(declaration, made),
     ]
     return made, sorted([*problems, *contradictions, *found])
+
+
+def _lint_passed(cluster: Any, reported: Collection[str]) -> list[Problem]:
+    """Lint what a declaration with errors passes through, but for what is reported already by its path."""
+    values = CLUSTER.read(cluster, "vllm_cluster", lambda _problem: None) or {}
+    engine, where = values.get("engine") or {}, "vllm_cluster.engine"
+    arguments, environment = (
+        {name: value for name, value in (engine.get(part) or {}).items() if f"{where}.{part}.{name}" not in reported}
+        for part in ("arguments", "environment")
+    )
+    waived = {waiver["rule"] for waiver in values.get("waivers") or () if waiver}
+    found = lint_part(passed_arguments(arguments), passed_environment(environment), where, values.get("release"))
+    # What mitigates an advisory is known with the whole process only, so the release is judged by the plan.
+    return [
+        replace(problem, path=problem.path.replace(".argv.--", ".arguments.", 1))
+        for problem in found
+        if problem.rule not in waived and problem.path != f"{where}.release"
+    ]
 
 
 # What lint says of the planned sockets, and the listener whose firewall rule answers it.

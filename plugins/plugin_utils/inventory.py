@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .declaration.model import Address
+from .declaration.networks import may_be_own
 from .problems import Problem, shown
 
 GROUPS = {
@@ -24,7 +27,8 @@ def clusters(
     """Sort the hosts of an inventory into clusters.
 
     Returns ``{name: {"declaration": vllm_cluster, "hosts": {host: {"roles": [...], "node": ..., "probe": ...}}}}`` and what keeps a
-    host out of any: no ``vllm_cluster``, or one that differs from the one its cluster already has. Only
+    host out of any: no ``vllm_cluster``, or one that differs from the one its cluster already has; and every address
+    that hosts of two clusters claim, because each would open its ports for the other's peers. Only
     ``vllm_cluster``, ``vllm_node`` and ``preflight_probe`` are read of a host's variables, so facts cost nothing.
     """
     roles: dict[str, list[str]] = {}
@@ -64,4 +68,37 @@ def clusters(
             "node": hostvars[host].get("vllm_node"),
             "probe": hostvars[host].get("preflight_probe"),
         }
-    return found, problems
+    return found, [*problems, *_claimed_twice(found)]
+
+
+def _claimed_twice(clusters_found: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
+    """Yield a problem for every address hosts of two clusters claim; inside one, its own validation says so."""
+    if len(clusters_found) < 2:
+        return
+    owners: dict[Address, tuple[str, str]] = {}
+    for name, cluster in clusters_found.items():
+        for path, address in _addresses(cluster["hosts"]):
+            owner, place = owners.setdefault(address, (name, path))
+            if owner != name:
+                yield Problem(
+                    path,
+                    "address-shared",
+                    f"{address} in cluster {shown(name)}, which {place} of cluster {shown(owner)} has",
+                    "an address no host of another cluster has",
+                    "Give each host its own address, or put both into one cluster.",
+                )
+
+
+def _addresses(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Address]]:
+    """Yield the addresses hosts declare and where; what is no address, or not as it should be, validation reports."""
+    for host in sorted(hosts):
+        node = hosts[host]["node"]
+        legs = node.get("addresses") if isinstance(node, Mapping) else None
+        for network, written in sorted(legs.items(), key=str) if isinstance(legs, Mapping) else ():
+            for index, text in enumerate(written) if isinstance(written, (list, tuple)) else ():
+                try:
+                    address = ipaddress.ip_address(str(text))
+                except ValueError:
+                    continue
+                if may_be_own(address):
+                    yield f"hosts.{host}.vllm_node.addresses.{network}[{index}]", address

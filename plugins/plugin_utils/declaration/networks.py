@@ -72,6 +72,11 @@ def _report_overlaps(blocks: Mapping[str, tuple[Block, ...]], report: Report) ->
                 )
 
 
+def may_be_own(address: Address) -> bool:
+    """Tell whether others can reach a single host by ``address``."""
+    return not (address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local)
+
+
 def read_leg(
     host: str,
     network: str,
@@ -89,7 +94,7 @@ def read_leg(
         except ValueError:
             report(Problem(path, "bad-value", repr(text), "an IP address", "Give the address itself, not a name."))
             continue
-        if address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local:
+        if not may_be_own(address):
             report(
                 Problem(
                     path,

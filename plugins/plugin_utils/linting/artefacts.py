@@ -23,6 +23,10 @@ from .texts import Note, Process, Reading, Text, UnreadableError, UnrenderedErro
 
 # More servers than anybody starts from one artefact.
 SERVERS = 200
+# Files a script writes: how many are read, how deep one lies in the other, and how far down they begin.
+DOCUMENTS = 50
+_DEPTH = 3
+_LINES = 10_000
 
 
 @dataclass
@@ -148,6 +152,7 @@ class _Run:
         self.findings: list[Finding] = []
         self.objects: dict[str, list[kubernetes.Object]] = {}
         self.parts: list[tuple[str, Reading]] = []
+        self.depth = 0
 
     def artefact(self, artefact: Artefact) -> bool:
         """Read one artefact; return False when it holds nothing that starts vLLM."""
@@ -171,7 +176,7 @@ class _Run:
             self.parts.append((path, reading))
         else:
             self.take(reading, path)
-        return bool(reading.processes or reading.notes)
+        return bool(reading.processes or reading.notes or reading.documents)
 
     def _values(self, artefact: Artefact, parsed: list[Any]) -> bool:
         """Say that the values of a chart are no manifests; return False for what is nothing of the kind."""
@@ -195,7 +200,7 @@ class _Run:
             return Reading()
         words = Text(text, 1, path, block=True)
         reading = scripts.read(words, Process("", Text("", 1, path)), self.library)
-        if bare and not reading.processes and not reading.notes:
+        if bare and not (reading.processes or reading.notes or reading.documents):
             # A command line may also begin behind `vllm serve`.
             reading = scripts.read(
                 words.become(f"vllm serve {text.lstrip()}"), Process("", Text("", 1, path)), self.library
@@ -211,6 +216,26 @@ class _Run:
         for process in reading.processes[:SERVERS]:
             reader = self._config_reader(process, path)
             self.findings += judge(process, reader, self.release, path)
+        for index, document in enumerate(reading.documents):
+            if index >= DOCUMENTS or not self._document(document, path):
+                found = "a here-document with vLLM in it, which is none of the kinds that are read"
+                self.findings.append(from_note(Note("unresolved", document, "here-document", found), path))
+
+    def _document(self, document: Text, path: str) -> bool:
+        """Read what a script in ``path`` writes or hands on; return False when it holds nothing that is read."""
+        kind = kinds.by_content(document)
+        # What is no script by its first line may be a text for people.
+        if kind == "environment" or (kind == "script" and not document.startswith("#!")):
+            return False
+        if self.depth >= _DEPTH or document.line > _LINES:
+            return False
+        self.depth += 1
+        try:
+            return self.artefact(Artefact("\n" * (document.line - 1) + document, path, kind))
+        except UnreadableError:
+            return False
+        finally:
+            self.depth -= 1
 
     def _config_reader(self, process: Process, path: str) -> Callable[[Text], Sequence[Text] | None]:
         def read(name: Text) -> Sequence[Text] | None:
@@ -222,7 +247,9 @@ class _Run:
 
     def kubernetes(self) -> Iterable[tuple[str, Reading]]:
         """Return what the objects gathered so far start, by file."""
-        for known in self.objects.values():
+        while self.objects:
+            # A pod's script may write manifests too, which are gathered while its findings are taken.
+            known = self.objects.pop(next(iter(self.objects)))
             yield from kubernetes.read(known, self.library).items()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from .. import catalogue
 from ..problems import Problem
@@ -45,6 +46,14 @@ def lint(
     return [finding.as_problem() for finding in judge(process, release=release) if finding.rule not in _SETTLED_BY_PLAN]
 
 
+def lint_part(
+    argv: Sequence[str], environment: Mapping[str, str], where: str, release: str | None = None
+) -> list[Problem]:
+    """Return the problems of a part of a planned process, as ``lint``; what is missing there says nothing."""
+    part = replace(process_of(argv, environment, where), fragment=True, whole_arguments=False)
+    return [finding.as_problem() for finding in judge(part, release=release) if finding.rule not in _SETTLED_BY_PLAN]
+
+
 def process_of(argv: Sequence[str], environment: Mapping[str, str], where: str) -> Process:
     """Return the process started with ``argv`` (with or without ``vllm serve``) and ``environment``."""
     words = [text(str(word)) for word in argv]
@@ -74,7 +83,7 @@ class _Judge:
         unread = any(option.name == "config" for option in self.command.options)
         self.options = self.command.last()
         self.whole_arguments = process.whole_arguments and not unread and all(word.known for word in self._spare())
-        self.traits = traits(process, self.command, self.options)
+        self.traits = traits(process, self.command, self.options, self.whole_arguments)
 
     def findings(self) -> Iterator[Finding]:
         notes = [*self._refusals(), *self._unresolved()]

@@ -137,15 +137,20 @@ class Process:
 
 @dataclass
 class Reading:
-    """What was read from one artefact: the servers it starts and what was noticed around them."""
+    """What was read from one artefact: the servers it starts and what was noticed around them.
+
+    ``documents`` are the texts of files it writes or hands to programs, which are artefacts of their own.
+    """
 
     processes: list[Process] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
+    documents: list[Text] = field(default_factory=list)
 
     def add(self, other: Reading) -> None:
         """Take over what ``other`` holds."""
         self.processes += other.processes
         self.notes += other.notes
+        self.documents += other.documents
 
 
 class UnreadableError(Exception):

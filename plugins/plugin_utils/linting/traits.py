@@ -9,22 +9,28 @@ from collections.abc import Mapping
 
 from ..problems import whole_number
 from .command import Command, Given, json_of
-from .conditions import CONDITIONS, truthy
+from .conditions import CONDITIONS, public, truthy, wildcard
 from .texts import Process
 
 TRAITS = frozenset(
     {
         "client-ca",
         "credentials",
+        "exposed",
         "host-network",
         "http",
         "hub-model",
+        "hub-token",
+        "logs-outputs",
         "logs-requests",
         "media",
         "multinode",
+        "nic-selection",
         "nixl",
         "nnodes",
         "own-network",
+        "placed",
+        "queued-tokens",
         "ray",
         "remote-code",
         "uds",
@@ -32,14 +38,19 @@ TRAITS = frozenset(
 )
 
 
-def traits(process: Process, command: Command, options: Mapping[str, Given]) -> frozenset[str]:
-    """Return the traits of ``process``, whose words were parsed to ``command`` with the last ``options``."""
+def traits(process: Process, command: Command, options: Mapping[str, Given], whole_arguments: bool) -> frozenset[str]:
+    """Return the traits of ``process``, whose words were parsed to ``command`` with the last ``options``.
+
+    ``whole_arguments`` tells that nothing but these options reaches the server, so what is missing is its default.
+    """
     found = {"host-network" if process.network == "host" else "own-network"}
     if not on(options, "headless"):
         found.add("http")
     for trait, name in (
         ("credentials", "allow-credentials"),
+        ("logs-outputs", "enable-log-outputs"),
         ("logs-requests", "enable-log-requests"),
+        ("queued-tokens", "max-num-queued-tokens"),
         ("remote-code", "trust-remote-code"),
         ("client-ca", "ssl-ca-certs"),
         ("uds", "uds"),
@@ -58,6 +69,18 @@ def traits(process: Process, command: Command, options: Mapping[str, Given]) -> 
     transfer = json_of(options.get("kv-transfer-config"))
     if isinstance(transfer, dict) and "Nixl" in str(transfer.get("kv_connector")):
         found.add("nixl")
+    if (
+        {"http", "host-network"} <= found
+        and "uds" not in found
+        and _exposed(options, whole_arguments and not process.fragment)
+    ):
+        found.add("exposed")
+    if not whole_arguments or process.fragment or "external_launcher" in backends or _placed(options):
+        found.add("placed")
+    if any(_referred(process, name) for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")):
+        found.add("hub-token")
+    if process.environment.get("VLLM_NIC_SELECTION_VARS"):
+        found.add("nic-selection")
     if _hub_model(process, command, options):
         found.add("hub-model")
     return frozenset(found)
@@ -89,6 +112,26 @@ def _no_media(options: Mapping[str, Given]) -> bool:
     if not isinstance(limits, dict):
         return False
     return all(limits.get(kind) == 0 for kind in ("image", "video", "audio"))
+
+
+def _referred(process: Process, name: str) -> bool:
+    """Tell whether variable ``name`` is given from elsewhere; one written in the artefact has a rule of its own."""
+    value = process.environment.get(name)
+    return value is not None and not (value.known and (value.literal or not value))
+
+
+def _exposed(options: Mapping[str, Given], whole: bool) -> bool:
+    """Tell whether the server listens on every interface, its default, or on a public address."""
+    host = options.get("host")
+    if host is None:
+        return whole
+    return host.known and any(wildcard(text) or public(text) for text in host.values)
+
+
+def _placed(options: Mapping[str, Given]) -> bool:
+    """Tell whether options say where among nodes the process stands: variables of the same names then feed them."""
+    names = ("nnodes", "node-rank", "master-addr", "master-port", "data-parallel-address", "data-parallel-start-rank")
+    return any(name in options for name in names)
 
 
 def _data_parallel_over_nodes(options: Mapping[str, Given]) -> bool:

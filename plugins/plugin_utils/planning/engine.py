@@ -101,10 +101,21 @@ def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
         own.append(["--limit-mm-per-prompt", json.dumps(limits, sort_keys=True)])
     own += [["--disable-fastapi-docs"], ["--fail-on-environ-validation"]]
     own.append(["--max-num-queued-reqs", str(engine["max_queued_requests"])])
-    chosen = {name.replace("_", "-"): value for name, value in engine["arguments"].items()}
+    chosen = {name.replace("_", "-") for name in engine["arguments"]}
     own += [_option(name, value) for name, value in sorted(SAFE_OPTIONS.items()) if name not in chosen]
     words += [word for option in own for word in options_of(values["release"], option)]
-    return words + [word for name, value in sorted(chosen.items()) for word in _option(name, value)]
+    return words + passed_arguments(engine["arguments"])
+
+
+def passed_arguments(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the words of declared ``engine.arguments``, sorted by name."""
+    chosen = {name.replace("_", "-"): value for name, value in arguments.items()}
+    return [word for name, value in sorted(chosen.items()) for word in _option(name, value)]
+
+
+def passed_environment(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return declared ``engine.environment`` as a process gets it."""
+    return {name: _text(value) for name, value in environment.items()}
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -125,7 +136,7 @@ def _environment(declaration: Declaration, seat: Seat) -> dict[str, str]:
     if uses_ray(declaration):
         pins |= ray_environment(declaration, seat.group)
     pins |= proxy_environment(declaration, seat.host, seat.group.members)
-    extra = {name: _text(value) for name, value in engine["environment"].items()}
+    extra = passed_environment(engine["environment"])
     release = declaration.values["release"]
     safe = variables_of(release, SAFE_ENVIRONMENT | item_limits(declaration))
     return dict(sorted({**safe, **extra, **variables_of(release, pins)}.items()))

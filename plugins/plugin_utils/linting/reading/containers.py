@@ -22,7 +22,10 @@ from .launch import is_server_image
 INTERNAL_PORTS = frozenset(
     {5555, 5557, 5600, 5601, 5710, 6379, 8265, 8998, 9256, 10001, 14579, 18000, 29500, 29501, 29550, 52365}
 )
-_SOME_VLLM = re.compile(r"(^|[/_-])vllm([-_:@/.]|$)")
+# A name with vllm in it, or a variable that stands for one.
+_SOME_VLLM = re.compile(r"(^|[/_-])vllm([-_:@/.]|$)|\$\{?\w*VLLM")
+# Options no other server has.
+_OWN_OPTIONS = frozenset({"max-model-len", "gpu-memory-utilization"})
 _MOVING = re.compile(r"(latest([-.].*)?|nightly|main|master|stable|edge|dev)?")
 _SOCKETS = re.compile(r".*/(docker|containerd|crio|podman)\.sock")
 
@@ -100,13 +103,23 @@ def reading_of(container: Container, started: Started) -> Reading:
 
 
 def _image_serves(container: Container) -> bool:
-    if container.image is None or container.entrypoint is not None:
+    if container.entrypoint is not None:
         return False
+    if container.image is None or not _SOME_VLLM.search(container.image):
+        return _only_vllm_takes(container.command or [])
     first = container.command[0] if container.command else None
     if is_server_image(container.image):
         return first is None or not _is_program(first)
     # An image of somebody's own, which hands its words on: they must be options only vLLM has.
-    return _SOME_VLLM.search(container.image) is not None and first is not None and _is_option(first)
+    return first is not None and _is_option(first)
+
+
+def _only_vllm_takes(words: Sequence[Text]) -> bool:
+    """Tell whether ``words``, handed to an image whose name tells nothing, are options only vLLM has."""
+    options = [word for word in words if word.startswith("--")]
+    if not options or not words[0].startswith("--") or not all(map(_is_option, options)):
+        return False
+    return any(resolve(option.partition("=")[0])[0] in _OWN_OPTIONS for option in options)
 
 
 def _is_option(word: Text) -> bool:
@@ -129,7 +142,7 @@ def _opaque(container: Container) -> bool:
 
 def _image_notes(container: Container) -> list[Note]:
     image = container.image
-    if image is None or not image.known:
+    if image is None or not image.known or "$" in image:
         return []
     place = f"{container.where}.image" if container.where else "image"
     if "@sha256:" in image:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ..releases import of_pin
-from ..texts import LONGEST, Note, Process, Reading, Text
+from ..texts import LONGEST, Note, Process, Reading, Text, put_in
 from . import docker
 from .containers import reading_of
 from .environment import variables_of
@@ -46,6 +46,8 @@ _TOOLS = re.compile(
 )
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "ssh"})
 _SERVER = re.compile(r"\bvllm +serve\b|vllm[/-]openai|api_server")
+# What the shell changes in a here-document.
+_PUT_IN = re.compile(r"\\([\\$`])|\$\{(\w+)\}|\$([A-Za-z_]\w*)")
 _DEPTH = 5
 # More words than any command here has; arrays that hold themselves double with every line.
 WORDS = 10_000
@@ -151,8 +153,13 @@ class _Script:
         self.missing: list[Note] = []
 
     def run(self) -> Reading:
-        for line in Scanner(self.content).commands():
+        scanner = Scanner(self.content)
+        for line in scanner.commands():
             self._line(line)
+        for inner, start in scanner.substituted if self.depth < _DEPTH else ():
+            if _SERVER.search(inner):
+                command = Text(inner, start, self.content.path, block=self.content.block)
+                self.reading.add(read(command, self.base, self.library, self.depth + 1))
         if self.reading.processes:
             self.reading.notes += self.missing
         return self.reading
@@ -252,13 +259,17 @@ class _Script:
             if value.tag == "exported":
                 self.exported.add(key)
 
-    def _document(self, words: list[Text], body: str, start: int) -> None:
+    def _document(self, words: list[Text], body: str, start: int, as_it_is: bool) -> None:
         script = Text(body, start, self.content.path, block=self.content.block)
         if words[0].rsplit("/", 1)[-1] in _SHELLS and self.depth < _DEPTH:
             self.reading.add(read(script, self.base, self.library, self.depth + 1))
         else:
-            found = "a here-document with vLLM in it, written to another file"
-            self.reading.notes.append(Note("unresolved", script, self._place("here-document"), found))
+            put = None if as_it_is else put_in(_PUT_IN, self._put_in, body)
+            self.reading.documents.append(script.become(body if put is None else put))
+
+    def _put_in(self, match: re.Match[str]) -> str:
+        value = self.variables.get(match[2] or match[3] or "")
+        return str(value) if isinstance(value, Text) and value.known else match[1] or match[0]
 
     def _place(self, part: str) -> str:
         return f"{self.base.where}.{part}" if self.base.where else part

@@ -59,14 +59,20 @@ class Word:
 
 @dataclass
 class Line:
-    """A simple command: its words, redirections left out, and the here-document it reads."""
+    """A simple command: its words, redirections left out, and the here-document it reads.
+
+    ``document`` is its text, the line it starts on and whether the shell takes it as it is.
+    """
 
     words: list[Word] = field(default_factory=list)
-    document: tuple[str, int] | None = None
+    document: tuple[str, int, bool] | None = None
 
 
 class Scanner:
-    """Takes shell text apart; its words have the lines of the file the text is from."""
+    """Takes shell text apart; its words have the lines of the file the text is from.
+
+    ``substituted`` are the commands with here-documents in ``$(...)`` it went over, and their lines.
+    """
 
     def __init__(self, content: Text) -> None:
         self.content = str(content)
@@ -74,7 +80,8 @@ class Scanner:
         self.line = content.line
         self.step = content.block
         self.breaks = list(content.breaks)
-        self.waiting: list[tuple[str, bool, Line]] = []
+        self.waiting: list[tuple[Word, bool, Line]] = []
+        self.substituted: list[tuple[str, int]] = []
 
     def commands(self) -> list[Line]:
         """Return the simple commands in order; control structures are read through as if every branch ran."""
@@ -98,7 +105,7 @@ class Scanner:
             elif operator in ("<<", "<<-"):
                 delimiter = self._word()
                 if delimiter is not None:
-                    self.waiting.append((delimiter.literal(), operator == "<<-", current))
+                    self.waiting.append((delimiter, operator == "<<-", current))
             else:
                 skip = False
                 found.append(current)
@@ -132,15 +139,15 @@ class Scanner:
         return self._advance(len(match[0])) if match else None
 
     def _documents(self) -> None:
-        for delimiter, tabs, line in self.waiting:
-            start, body = self.line, []
+        for word, tabs, line in self.waiting:
+            start, body, delimiter = self.line, [], word.literal()
             while self.at < len(self.content):
                 end = self.content.find("\n", self.at)
                 text = self._advance((end + 1 if end >= 0 else len(self.content)) - self.at).rstrip("\n")
                 if (text.lstrip("\t") if tabs else text) == delimiter:
                     break
                 body.append(text)
-            line.document = ("\n".join(body), start)
+            line.document = ("\n".join(body), start, any(part.quoted for part in word.parts))
         self.waiting.clear()
 
     def _word(self) -> Word | None:
@@ -223,7 +230,9 @@ class Scanner:
             if folder := _FOLDER.match(self.content, self.at):
                 self._advance(len(folder[0]))
                 return Part(".", quoted=quoted)
-            self._balanced("(", ")")
+            line, inner = self.line, self._balanced("(", ")")
+            if "<<" in inner:
+                self.substituted.append((inner, line))
             return Part("", quoted=quoted, opaque=True)
         if following == "{":
             self._advance(1)

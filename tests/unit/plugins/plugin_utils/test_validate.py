@@ -481,3 +481,54 @@ def test_a_protection_a_release_does_not_have_is_left_out_with_a_warning(cluster
         "warning [protection-missing] vllm_cluster.release: found 0.22.1, which has no --max-num-queued-reqs; expected a "
         "release that has it, because without it the queue of requests has no end. Upgrade; the plan leaves it out until then."
     ]
+
+
+def test_what_is_passed_through_is_linted_although_the_declaration_has_errors(
+    cluster: Any, hosts: Any, today: Any
+) -> None:
+    cluster["topolgy"] = cluster.pop("topology")
+    cluster["engine"] = {
+        "arguments": {"trust_remote_code": True, "max-logprobs": -1, "port": 9000, "no-such-option": 1},
+        "environment": {"VLLM_SERVER_DEV_MODE": "1", "VLLM_HOST_IP": "0.0.0.0", "HF_TOKEN": "hf_mJ8sQ2xK4tB7nR1vW5yZ"},
+    }
+    found = validate(cluster, hosts, today)
+    assert [(problem.rule, problem.path.removeprefix("vllm_cluster.")) for problem in found] == [
+        ("arg-logprobs", "engine.arguments.max-logprobs"),
+        ("argument-unknown", "engine.arguments.no-such-option"),
+        ("argument-owned", "engine.arguments.port"),
+        ("arg-remote-code", "engine.arguments.trust-remote-code"),
+        ("env-secret", "engine.environment.HF_TOKEN"),
+        ("environment-owned", "engine.environment.VLLM_HOST_IP"),
+        ("env-dev-mode", "engine.environment.VLLM_SERVER_DEV_MODE"),
+        ("unknown-key", "topolgy"),
+        ("missing-key", "topology"),
+    ]
+    assert "hf_mJ8sQ2xK4tB7nR1vW5yZ" not in str(found)
+    assert found[3].sentence() == (
+        "error [arg-remote-code] vllm_cluster.engine.arguments.trust-remote-code: found --trust-remote-code; expected "
+        "another value, because the model's repository runs code. Remove it."
+    )
+
+
+def test_lint_says_the_same_in_both_runs(cluster: Any, hosts: Any, today: Any) -> None:
+    cluster["engine"] = {"arguments": {"trust-remote-code": True}, "environment": {"VLLM_SERVER_DEV_MODE": True}}
+    cluster["waivers"] = [
+        {"rule": "env-dev-mode", "reason": "because of a test", "expires": "2026-12-31"},
+    ]
+    whole = {problem.rule for problem in validate(cluster, hosts, today)}
+    del cluster["topology"]
+    part = {problem.rule for problem in validate(cluster, hosts, today)}
+    assert whole == {"arg-remote-code", "release-old"}
+    assert part == {"arg-remote-code", "missing-key"}
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [7, [], {"arguments": []}, {"arguments": {"x": {}}, "environment": None}, {"environment": {"A B": "1"}}, {1: 2}],
+)
+def test_what_cannot_be_read_is_not_linted(engine: Any, cluster: Any, hosts: Any, today: Any) -> None:
+    cluster["engine"] = engine
+    del cluster["topology"]
+    assert {problem.rule for problem in validate(cluster, hosts, today)} <= {
+        *("wrong-type", "missing-key", "bad-value", "unknown-key", "argument-unknown"),
+    }

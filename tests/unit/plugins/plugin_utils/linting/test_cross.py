@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.asked import lint_input
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.lint import judge, lint
+from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.texts import Process, Text, text
+from ansible_collections.hardened.vllm.plugins.plugin_utils.problems import Severity
 
 KEY = "6f1d0c5e9ab24c7788d3e21b5a90f4c2"
 
@@ -205,3 +208,67 @@ def test_passwords_in_addresses_are_masked() -> None:
     text = str(lint_input({"argv": ["/m", "--otlp-traces-endpoint", "https://user:hunter2@collector"]}))
     assert "hunter2" not in text
     assert "arg-tracing" in text
+
+
+def severities(rule: str, argv: list[str], environment: dict[str, str]) -> list[Severity]:
+    return [problem.severity for problem in lint(["serve", "/m", *argv], environment) if problem.rule == rule]
+
+
+@pytest.mark.parametrize("option", ["--enable-scale-out", "--tokens-only"])
+def test_routes_for_frontends_are_an_error_only_where_everybody_reaches_them(option: str) -> None:
+    for reached in ([], ["--host", "0.0.0.0"], ["--host", "::"], ["--host", "8.8.8.8"]):
+        assert severities("arg-scale-out", [option, *reached], {}) == [Severity.ERROR], reached
+    for closed in (["--host", "10.20.1.11"], ["--host", "127.0.0.1"], ["--uds", "/run/vllm/api.sock"]):
+        assert severities("arg-scale-out", [option, *closed], {}) == [Severity.WARNING], closed
+
+
+def test_either_limit_ends_the_growth_of_the_queue() -> None:
+    assert severities("arg-queue", [], {}) == [Severity.WARNING]
+    assert severities("arg-queue", ["--max-num-queued-reqs", "64"], {}) == []
+    assert severities("arg-queue", ["--max-num-queued-tokens", "65536"], {}) == []
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"])
+def test_a_token_of_the_hub_is_said_once_and_until_the_server_is_offline(name: str) -> None:
+    def said(token: str | Text | None, offline: str | None = None) -> list[str]:
+        given = {name: token, "HF_HUB_OFFLINE": offline}
+        environment = {key: text(value) for key, value in given.items() if value is not None}
+        found = judge(Process("", Text(""), [Text("/m")], environment))
+        return [finding.rule for finding in found if finding.rule in ("env-hub-token", "env-secret")]
+
+    secret = Text("", known=False, literal=False)
+    assert said(secret) == said(secret, "0") == ["env-hub-token"]
+    assert said("hf_x") == ["env-secret"]
+    assert said(secret, "1") == said(None) == said("") == []
+
+
+def test_variables_of_launchers_are_said_only_where_nothing_uses_them() -> None:
+    assert severities("env-no-effect", [], {"MASTER_ADDR": "10.20.1.11", "RANK": "1"}) == [Severity.INFO] * 2
+    for user in (["--master-addr", "10.20.1.11"], ["--distributed-executor-backend", "external_launcher"]):
+        assert severities("env-no-effect", user, {"MASTER_ADDR": "10.20.1.11", "RANK": "1"}) == []
+
+
+def test_pairs_of_network_devices_do_nothing_alone() -> None:
+    pairs = {"VLLM_GPU_NIC_PCIE_MAPPING": "0000:17:00.0=0000:18:00.0"}
+    assert [problem.found for problem in lint(["serve", "/m"], pairs) if problem.rule == "env-nic-selection"] == [
+        "VLLM_GPU_NIC_PCIE_MAPPING='0000:17:00.0=0000:18:00.0'"
+    ]
+    both = {**pairs, "VLLM_NIC_SELECTION_VARS": "NCCL_IB_HCA"}
+    assert [problem.found for problem in lint(["serve", "/m"], both) if problem.rule == "env-nic-selection"] == [
+        "VLLM_NIC_SELECTION_VARS='NCCL_IB_HCA'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "safe", "larger"),
+    [
+        ("VLLM_VIDEO_FETCH_TIMEOUT", "15", "16"),
+        ("VLLM_IMAGE_FETCH_TIMEOUT", "5", "6"),
+        ("VLLM_AUDIO_FETCH_TIMEOUT", "10", "11"),
+        ("VLLM_MEDIA_FETCH_MAX_RETRIES", "1", "2"),
+        ("VLLM_MAX_MEDIA_DOWNLOAD_SIZE_MB", "64", "65"),
+    ],
+)
+def test_limits_begin_to_be_high_right_above_the_safe_value(name: str, safe: str, larger: str) -> None:
+    assert f"environment.{name}" not in {problem.path[8:] for problem in lint(["serve", "/m"], {name: safe})}
+    assert f"environment.{name}" in {problem.path[8:] for problem in lint(["serve", "/m"], {name: larger})}

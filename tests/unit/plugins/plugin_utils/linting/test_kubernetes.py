@@ -328,3 +328,44 @@ spec:
     assert (9, "env-cache-shared") in seen(pod)
     assert "env-cache-shared" not in ruled(pod.replace("/tmp/shared", "/srv/cache"))  # noqa: S108 - a text
     assert "env-cache-shared" not in ruled(pod.replace("/cache/triton", "/tmp/triton"))  # noqa: S108 - a text
+
+
+def served(image: str, *words: str) -> set[str]:
+    listed = "".join(f"        - {word}\n" for word in words)
+    return ruled(
+        "kind: Pod\nmetadata: {name: chat}\nspec:\n  containers:\n"
+        f"    - name: server\n      image: {image}\n      args:\n{listed}",
+        "kubernetes",
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("${VLLM_IMAGE}", ["--model", "/m", "--grpc"]),
+        ("$VLLM_IMAGE", ["--model", "/m", "--grpc"]),
+        ("registry.example.org/llm:1", ["--model", "/m", "--max-model-len", "4096", "--grpc"]),
+        ("${IMAGE}", ["--model=/m", "--gpu_memory_utilization=0.9", "--grpc"]),
+    ],
+)
+def test_an_image_that_tells_nothing_is_known_by_options_only_vllm_has(image: str, words: list[str]) -> None:
+    found = served(image, *words)
+    assert "arg-grpc" in found
+    assert "api-key" in found
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        ("registry.example.org/llm:1", ["--model", "/m", "--grpc"]),
+        ("registry.example.org/llm:1", ["--model-path", "/m", "--max-model-len", "4096", "--tp", "2"]),
+        ("registry.example.org/llm:1", ["watch", "--max-model-len", "4096"]),
+    ],
+)
+def test_options_other_servers_have_as_well_make_no_vllm(image: str, words: list[str]) -> None:
+    assert served(image, *words) == set()
+
+
+def test_an_image_put_in_later_is_not_said_to_be_moving() -> None:
+    assert "image-tag" in served("vllm/vllm-openai", "--model", "/m")
+    assert "image-tag" not in served("${VLLM_IMAGE}", "--model", "/m")

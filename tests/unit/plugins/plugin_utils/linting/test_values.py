@@ -25,6 +25,8 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.traits impor
 TRAIT_WORDS: dict[str, list[str]] = {
     "client-ca": ["--ssl-ca-certs", "/ca"],
     "credentials": ["--allow-credentials"],
+    "exposed": ["--host", "0.0.0.0"],
+    "logs-outputs": ["--enable-log-outputs"],
     "logs-requests": ["--enable-log-requests"],
     "multinode": ["--nnodes", "2"],
     "nixl": ["--kv-transfer-config", '{"kv_connector": "NixlConnector"}'],
@@ -88,12 +90,15 @@ def judge_version(release: str) -> Any:
 def process_for(rule: ValueRule, words: list[str], environment: dict[str, str]) -> Process:
     model = "example/model" if "hub-model" in rule.when else "/m"
     traits = [word for trait in sorted(rule.when) for word in TRAIT_WORDS.get(trait, [])]
+    given = {name: Text(value) for name, value in environment.items()}
+    if "hub-token" in rule.when:
+        given["HF_TOKEN"] = Text("", known=False, literal=False)
     network = "container" if "own-network" in rule.when else "host"
     return Process(
         "",
         Text(""),
         [Text(word) for word in [model, *traits, *words]],
-        {name: Text(value) for name, value in environment.items()},
+        given,
         network=network,
     )
 
