@@ -249,8 +249,8 @@ class _Run:
         """Return what the objects gathered so far start, by file."""
         while self.objects:
             # A pod's script may write manifests too, which are gathered while its findings are taken.
-            known = self.objects.pop(next(iter(self.objects)))
-            yield from kubernetes.read(known, self.library).items()
+            for name in list(self.objects):
+                yield from kubernetes.read(self.objects.pop(name), self.library).items()
 
 
 def _systemd(text: str, path: str, library: Library) -> Reading:
