@@ -14,11 +14,12 @@ RELEASES ?= 0.12.0 0.22.1
 help:
 	@echo "make demo                 a lab cluster on this machine that serves a real model (root, Debian 12)"
 	@echo "make demo-down            remove every trace of the lab"
-	@echo "make test                 lint, unit tests and every scenario, with a table of durations"
+	@echo "make test                 lint, unit tests and the scenarios, with a table of durations"
 	@echo "make lint                 ruff, mypy, yamllint, ansible-lint, changelog, ansible-test sanity"
 	@echo "make unit                 unit tests"
 	@echo "make integration          the installed collection, its playbooks and the real parser of vLLM"
 	@echo "make docs                 the pages made from the code's data"
+	@echo "make molecule-lifecycle   upgrades and rollbacks under load, too slow for make test"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
 	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"
 	@echo "make bench                benchmarks with their table"
