@@ -45,7 +45,7 @@ def up(file: Path, progress: Progress) -> Path:
         secrets = credentials.ensure(lab_directory(spec.name), spec)
         write_file(_spec_file(spec.name), spec.model_dump_json(indent=2), 0o600)
         if not networks.is_current(host, spec):
-            progress.say("the lab's networks have changed: its nodes are made anew")
+            progress.say("the lab's networks have changed or are another checkout's: its nodes are made anew")
             nodes.remove(host, spec.name)
             networks.remove(host, spec.name)
         networks.ensure(host, spec, progress)

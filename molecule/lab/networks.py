@@ -33,10 +33,14 @@ def existing(host: Host, lab: str | None = None) -> list[dict[str, Any]]:
 
 
 def is_current(host: Host, spec: LabSpec) -> bool:
-    """Tell whether no network of the lab has to be made anew because its subnets changed."""
+    """Tell whether no network of the lab has to be made anew because its subnets changed or another checkout made it.
+
+    A lab taken over from a checkout that let it lie would otherwise still be called that checkout's.
+    """
     wanted = {full_name(spec.name, name): _digest(network) for name, network in spec.networks.items()}
     for network in existing(host, spec.name):
-        if wanted.get(network["name"]) != network["labels"].get(LABEL_DIGEST):
+        labels = network["labels"]
+        if (wanted.get(network["name"]), str(CHECKOUT)) != (labels.get(LABEL_DIGEST), labels.get(LABEL_CHECKOUT)):
             return False
     return True
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from lab import assets, kernel, labs, namespace, paths
+from lab import assets, kernel, labs, namespace, networks, paths, spec
 from lab.commands import run, succeeds
 from lab.errors import LabError
-from lab.host import ulimit_flags
+from lab.host import LABEL_CHECKOUT, LABEL_DIGEST, ulimit_flags
 from lab.namespace import mount_type
 from lab.progress import Progress
 
@@ -158,3 +158,19 @@ def test_only_a_lab_in_use_elsewhere_is_refused(
             labs._refuse_foreign(None, "default")  # type: ignore[arg-type]  # the listing is replaced above
     else:
         labs._refuse_foreign(None, "default")  # type: ignore[arg-type]  # the listing is replaced above
+
+
+@pytest.mark.parametrize(("checkout", "current"), [(str(paths.CHECKOUT), True), ("/srv/elsewhere", False)])
+def test_networks_of_another_checkout_are_made_anew(
+    checkout: str, current: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = spec.load(paths.CHECKOUT / "molecule/lab/specs/demo.yml")
+    found = [
+        {
+            "name": networks.full_name("demo", name),
+            "labels": {LABEL_DIGEST: networks._digest(network), LABEL_CHECKOUT: checkout},
+        }
+        for name, network in demo.networks.items()
+    ]
+    monkeypatch.setattr(networks, "existing", lambda _host, _lab: found)
+    assert networks.is_current(None, demo) is current  # type: ignore[arg-type]  # the listing is replaced above
