@@ -11,7 +11,13 @@ import re
 import shutil
 from dataclasses import dataclass, field
 
-from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_python, engine_relocation, files
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    commands,
+    engine_confined,
+    engine_python,
+    engine_relocation,
+    files,
+)
 
 MANIFEST = "manifest.json"
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
@@ -30,6 +36,7 @@ class Wanted:
 
     ``requirements`` are further lines of a requirements file; one ``--hash`` in them makes hashes compulsory.
     ``bytes_needed`` is the free space asked for before anything is written, ``timeout`` in seconds bounds pip.
+    ``destinations`` are the blocks pip may call; None does not hold it back.
     """
 
     package: str
@@ -42,6 +49,7 @@ class Wanted:
     requirements: list = field(default_factory=list)
     bytes_needed: int = 0
     timeout: float = 3600.0
+    destinations: list | None = None
 
     @property
     def path(self):
@@ -196,7 +204,7 @@ def _install(wanted):
     if any("--hash" in line for line in lines):
         argv.append("--require-hashes")
     with _environment(_pip_environment(wanted, scratch)):
-        _run(wanted, [*argv, "-r", listed])
+        _run(wanted, [*argv, "-r", listed], scratch)
     shutil.rmtree(scratch)
 
 
@@ -228,9 +236,13 @@ def _environment(variables):
         os.environ.update(before)
 
 
-def _run(wanted, argv):
+def _run(wanted, argv, scratch=None):
+    """Run one step; with ``scratch``, the one that calls other hosts."""
     try:
-        commands.run(argv, wanted.timeout)
+        if scratch is None or wanted.destinations is None:
+            commands.run(argv, wanted.timeout)
+        else:
+            engine_confined.run(argv, wanted.destinations, wanted.timeout, scratch)
     except commands.CommandError as error:
         text = _CREDENTIALS.sub("", str(error))
         text += _full(wanted, text)

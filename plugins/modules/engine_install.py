@@ -62,6 +62,13 @@ options:
     type: list
     elements: str
     default: []
+  destinations:
+    description:
+      - Address blocks that pip may exchange packets with, and nobody else. It then runs in a unit of its own, with whose end they
+        are closed, and the installation fails on a host that cannot hold it back.
+      - Without it, pip is not held back.
+    type: list
+    elements: str
   bytes_needed:
     description: Free bytes that the filesystem of O(root) must have before an installation begins.
     type: int
@@ -136,6 +143,7 @@ def argument_spec():
         "index_url": {"type": "str", "no_log": True},
         "find_links": {"type": "path"},
         "requirements": {"type": "list", "elements": "str", "default": []},
+        "destinations": {"type": "list", "elements": "str"},
         "bytes_needed": {"type": "int", "default": 0},
         "build": {"type": "bool", "default": True},
         "timeout_seconds": {"type": "int", "default": 3600},
@@ -160,6 +168,7 @@ def index(params, check_mode):
         index_url=params["index_url"],
         find_links=params["find_links"],
         requirements=params["requirements"],
+        destinations=params["destinations"],
         bytes_needed=params["bytes_needed"],
         timeout=params["timeout_seconds"],
     )
