@@ -54,20 +54,23 @@ def main():
     python, model = sys.argv[1:]
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/root", "HF_HUB_OFFLINE": "1", **json.load(sys.stdin)}
     small = ["--load-format", "dummy", "--dtype", "bfloat16", "--enforce-eager", "--max-model-len", "512"]
-    found = {}
-    for name, (port, more) in STARTS.items():
-        argv = [python, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(port), *small, *more]
-        with Path(f"/root/{port}.log").open("w") as log:
-            process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
-        try:
-            ready(process, port)
+    found, processes = {}, {}
+    try:
+        for name, (port, more) in STARTS.items():
+            argv = [python, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(port), *small, *more]
+            with Path(f"/root/{port}.log").open("w") as log:
+                processes[name] = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+        for name, (port, _more) in STARTS.items():
+            ready(processes[name], port)
             found[name] = {}
             for url in URLS[name]:
                 content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
                 body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
                 found[name][url] = ask(port, "/v1/chat/completions", body)
-        finally:
+    finally:
+        for process in processes.values():
             process.terminate()
+        for process in processes.values():
             process.wait(60)
     print(json.dumps(found))
 
