@@ -36,7 +36,6 @@ REFUSED = (
     "http://images.example.org@169.254.169.254/picture",
     "http://images.example.org%40169.254.169.254/picture",
     "http://169.254.169.254#@images.example.org/picture",
-    "http://images.example.org\\@169.254.169.254/picture",
     "http://images.example.org:8080/picture",
     "http://169.254.169.254/picture",
     "http://2852039166/picture",
@@ -57,6 +56,13 @@ REFUSED = (
     "ftp://images.example.org/picture",
     "gopher://images.example.org/picture",
     "data:image/png;base64,AAAA",
+)
+# Two parsers may differ on the third, one of them taking what follows the backslash for the host (CVE-2026-24779).
+SPELLINGS = (
+    "http://IMAGES.example.org/picture",
+    "http://images.example.org./picture",
+    "http://images.example.org\\@169.254.169.254/picture",
+    "HTTP://images.example.org/picture",
 )
 Ask = Callable[[str], int]
 
@@ -105,11 +111,7 @@ def test_an_image_of_a_declared_host_arrives(ask: Ask, seen: Seen, elsewhere: El
 
 
 def test_other_spellings_of_a_declared_host_lead_to_it_or_nowhere(ask: Ask, seen: Seen, elsewhere: Elsewhere) -> None:
-    for url in (
-        "http://IMAGES.example.org/picture",
-        "http://images.example.org./picture",
-        "HTTP://images.example.org/picture",
-    ):
+    for url in SPELLINGS:
         ask(url)
     assert {request["address"] for request in seen()} <= PUBLIC
     assert elsewhere() == 0
