@@ -34,11 +34,11 @@ held.pop()[0].close()
 time.sleep(0.5)
 print(*{status for _one, status in held}, more, ask()[1])
 """
-# The engine's client and squid's host, by their addresses on the fabric with the IPv6 one first.
+# Engine and gateway with IPv6 alone on the fabric.
 SIX = {
     name: {
         "addresses": {
-            "fabric": [f"fd77:681::{number}", f"10.224.1.{number}"],
+            "fabric": [f"fd77:681::{number}"],
             "management": [f"10.224.2.{number}"],
             **more,
         }
