@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..problems import Problem
-from . import egress_rules, gateway_rules, rules, tenants, topology_rules
+from ..problems import Problem, shown
+from . import egress_rules, gateway_rules, rules, secrets, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
 from .schema import CLUSTER, NODE
+from .words import HOST
 
 
 def read(
@@ -44,6 +46,10 @@ def _read_host(
     name: str, host: Mapping[str, Any], blocks: Mapping[str, Any], judge: bool, report: Report
 ) -> Host | None:
     path = f"hosts.{name}.vllm_node"
+    if re.fullmatch(HOST.pattern, name) is None:
+        # Names of rules, units and upstreams are made of it.
+        mend = "Rename it in the inventory; ansible_host keeps its address."
+        report(Problem(f"hosts.{shown(name)}", "bad-value", f"a host named {shown(name)}", HOST.expects, mend))
     if not host.get("node"):
         report(Problem(path, "missing-key", "nothing", "the host's addresses", f"Set vllm_node for {name}."))
         return None
@@ -72,6 +78,7 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:
         rules.check_owned(values, report)
+    secrets.check_secrets(values, report)
     if values["engine"] is not None and values["topology"] is not None:
         topology_rules.check_topology(declaration, report)
     if values["admin"] is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .kinds import Integer, Text
 
 NAME = Text("a name of lower-case letters, digits and dashes that starts with a letter", r"[a-z][a-z0-9-]{0,31}")
+HOST = Text("a name of at most 63 letters, digits, dots, dashes and underscores", r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 PATH = Text("an absolute path without spaces or dot segments", r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")
 CONTROLLER_PATH = Text("the path of a file or directory on the controller")
 PORT = Integer(1, 65535)

@@ -9,6 +9,7 @@ redirect. All of that ends at a proxy that resolves the name itself, and at the 
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable
 from typing import Any
@@ -85,16 +86,20 @@ def _without_mapped(block: ipaddress.IPv6Network) -> Iterable[ipaddress.IPv6Netw
 def proxy_of(declaration: Declaration, host: Host) -> tuple[str, int] | None:
     """Return address and port of the proxy the engines of ``host`` are given, None without media by URL.
 
-    A program takes one proxy: each engine host has its gateway, in turn.
+    A program takes one proxy: each engine host has its gateway, which another host that comes or goes does not change.
     """
     media = declaration.values["media"]
     if media["proxy"] is not None:
         return media["proxy"]["address"], media["proxy"]["port"]
     if not own_proxy(declaration):
         return None
-    gateways = declaration.with_role("gateway")
-    place = [other.name for other in declaration.with_role("engine")].index(host.name)
-    return str(gateways[place % len(gateways)].legs["fabric"].primary), media["port"]
+    gateway = max(declaration.with_role("gateway"), key=lambda one: _weight(one, host))
+    return str(gateway.legs["fabric"].primary), media["port"]
+
+
+def _weight(gateway: Host, host: Host) -> bytes:
+    """Return what ``gateway`` weighs for ``host``; the highest wins (rendezvous hashing)."""
+    return hashlib.sha256(f"{gateway.name}\0{host.name}".encode()).digest()
 
 
 def proxy_environment(declaration: Declaration, host: Host, members: Iterable[Host]) -> dict[str, str]:

@@ -127,7 +127,7 @@ def test_pipeline_stages_are_the_nodes() -> None:
     made = of("pipeline parallel")
     expected = "--tensor-parallel-size 8 --pipeline-parallel-size 4 --nnodes 4 --node-rank 3 --master-addr 10.20.0.12"
     assert expected in words(made, "engine14")
-    assert named(made, "engine11")["rendezvous"] == ("29501", "*", ["peers-0"])
+    assert named(made, "engine11")["rendezvous"] == ("29501", "*", ["peers-engine11"])
 
 
 def test_hybrid_balancing_has_one_api_on_each_node() -> None:
@@ -164,7 +164,7 @@ def test_ray_is_pinned_asks_for_a_token_and_shows_no_dashboard() -> None:
         assert part["environment"]["RAY_AUTH_TOKEN_PATH"] in part["secret_files"]
     assert {"name": "ray", "file": "/srv/secrets/ray.key"} in made["secrets"]
     assert "VLLM_API_KEY" in head["ray"]["kept_back"]["variables"]
-    assert named(made, "engine12")["ray-workers"] == ("20000-20999", "*", ["peers-0"])
+    assert named(made, "engine12")["ray-workers"] == ("20000-20999", "*", ["peers-engine11"])
     assert "10001" in head["sysctl"]["net.ipv4.ip_local_reserved_ports"]
     assert "10001" not in {listener["ports"] for listener in head["listeners"]}
 
@@ -174,7 +174,7 @@ def test_nixl_is_pinned_to_the_fabric_and_open_to_the_other_stage() -> None:
     prefill = made["hosts"]["engine13"]
     assert prefill["engines"][0]["environment"]["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "10.20.0.14"
     assert named(made, "engine13")["nixl-side-channel"] == ("5602-5603", "10.20.0.14", ["decode"])
-    assert named(made, "engine13")["fabric-ephemeral"][2] == ["decode", "peers-prefill-0"]
+    assert named(made, "engine13")["fabric-ephemeral"][2] == ["decode", "peers-prefill-engine11"]
     assert '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}' in words(made, "engine13")
     assert '{"kv_connector": "NixlConnector", "kv_role": "kv_consumer"}' in words(made, "engine12")
 
@@ -216,7 +216,9 @@ def calls(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, str]]:
 
 def test_engines_call_their_peers_and_nobody_else() -> None:
     assert calls(of("replicas"), "engine11") == {}
-    assert calls(of("tensor parallel twice"), "engine13") == {"peers-1-tcp": ("peers-1", "tcp", "29501,40000-44999")}
+    assert calls(of("tensor parallel twice"), "engine13") == {
+        "peers-engine13-tcp": ("peers-engine13", "tcp", "29501,40000-44999")
+    }
     assert calls(of("disaggregated, nixl"), "engine11") == {"decode-tcp": ("decode", "tcp", "40000-44999,5600")}
     assert calls(of("disaggregated, mooncake"), "engine12") == {"prefill-tcp": ("prefill", "tcp", "40000-44999,8998")}
     assert of("replicas")["hosts"]["gateway1"]["egress"] is None
@@ -242,7 +244,7 @@ def test_a_unit_exchanges_packets_with_nobody_else() -> None:
     made = of("tensor parallel twice")
     engine = made["hosts"]["engine11"]["engines"][0]
     assert engine["addresses"] == ["10.20.0.12", "10.21.0.12", "fd20:1::b"]
-    assert engine["sets"] == ["gateways", "peers-0"]
+    assert engine["sets"] == ["gateways", "peers-engine11"]
     addresses = [text for name in engine["sets"] for family in ("ipv4", "ipv6") for text in made["sets"][name][family]]
     assert {"10.20.0.12", "10.20.0.13", "10.20.255.200"} <= set(addresses)
     assert "10.20.0.14" not in addresses, "the other engine"
