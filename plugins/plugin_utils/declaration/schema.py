@@ -97,8 +97,10 @@ ENGINE = Record(
         "ephemeral_ports": Field(PORTS, "Range the kernel takes ports from; opened between peers only.", "40000-44999"),
         **PLACEMENT,
         "ray": Field(RAY, "Ports of the Ray cluster, with executor ray.", {}),
-        "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through.", {}),
-        "environment": Field(MapOf(VARIABLE, Scalar()), "Further environment variables, passed through.", {}),
+        "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through; no secrets.", {}),
+        "environment": Field(
+            MapOf(VARIABLE, Scalar()), "Further environment variables, passed through; no secrets.", {}
+        ),
         "max_queued_requests": Field(Integer(1, 10**6), "Requests that may wait in the engine.", 256),
         "max_sequences": Field(Integer(1, 128), "Cap of the request parameter n.", 64),
         "media_items": Field(Integer(1, 999), "Items of each modality one prompt may hold.", 2),
