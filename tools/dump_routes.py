@@ -11,6 +11,7 @@ Usage: PYTHON tools/dump_routes.py TASK[,TASK...] [options of vllm serve...]
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import sys
@@ -77,9 +78,17 @@ def main() -> None:
     """Build the application for the given tasks and options and print its routes."""
     from types import SimpleNamespace
 
-    from vllm.entrypoints.launchers.app import build_app  # type: ignore[import-not-found]  # it is in another environment
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser  # type: ignore[import-not-found]  # likewise
-    from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]  # likewise
+    from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]  # it is in another environment
+
+    try:
+        from vllm.entrypoints.launchers.app import build_app  # type: ignore[import-not-found]  # likewise
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser  # type: ignore[import-not-found]  # likewise
+    except ModuleNotFoundError as error:
+        if error.name != "vllm.entrypoints.launchers":
+            raise
+        # Where older releases have it.
+        from vllm.entrypoints.openai.api_server import build_app  # type: ignore[import-not-found]  # likewise
+        from vllm.entrypoints.openai.cli_args import make_arg_parser  # type: ignore[import-not-found]  # likewise
 
     tasks = tuple(sys.argv[1].split(","))
     args = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[2:])
@@ -87,7 +96,9 @@ def main() -> None:
         get_pooling_task=lambda supported: next((task for task in supported if task != "generate"), None),
         hf_config=SimpleNamespace(num_labels=1),
     )
-    json.dump(registered(build_app(args, tasks, model)), sys.stdout, indent=0)
+    # The oldest have every route whatever the tasks.
+    given = (args, tasks, model)[: len(inspect.signature(build_app).parameters)]
+    json.dump(registered(build_app(*given)), sys.stdout, indent=0)
     sys.stdout.write("\n")
 
 
