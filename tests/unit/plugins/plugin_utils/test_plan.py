@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import InvalidDeclarationError, plan
 from ansible_collections.hardened.vllm.plugins.plugin_utils.report.explain import explain
+from support.properties import furnished
 from support.topologies import declaration
 
 from .conftest import CLUSTER, TODAY, engine
@@ -240,6 +241,27 @@ def test_what_is_declared_may_be_called() -> None:
     assert "HTTP_PROXY" not in of("cache")["hosts"]["engine11"]["engines"][0]["environment"]
 
 
+def direct(name: str, host: str, **more: Any) -> list[str]:
+    cluster, hosts = declaration(name)
+    cluster |= {"media": {"allowed_domains": ["a.example.org"], "proxy": PROXY}, **more}
+    environment = plan(cluster, hosts, TODAY)["hosts"][host]["engines"][0]["environment"]
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    return environment["NO_PROXY"].split(",")[3:]
+
+
+def test_the_proxy_is_for_media_and_not_for_what_an_engine_reaches_itself() -> None:
+    assert direct("data parallel, internal", "engine12") == ["10.20.0.13"]
+    assert direct("disaggregated, mooncake", "engine12") == ["10.20.0.13", "10.20.0.12", "10.20.0.14"], (
+        "the prefill engines"
+    )
+    assert direct("disaggregated, mooncake", "engine13") == ["10.20.0.14"], "its own bootstrap server"
+    assert direct("disaggregated, tensor parallel, mooncake", "engine13") == ["10.20.0.14", "10.20.0.12"], "its head"
+    assert direct("tensor parallel, ray", "engine11") == ["10.20.0.12", "10.20.0.13", "10.20.0.14", "10.20.0.15"]
+    assert direct("cache", "engine11") == ["10.20.0.12", "10.20.3.5"]
+    traces = [{"name": "traces", "to": ["10.20.9.0/28"], "port": 4318, "why": "traces"}]
+    assert direct("replicas", "engine11", egress=traces) == ["10.20.0.12", "10.20.9.0/28"]
+
+
 def test_a_unit_exchanges_packets_with_nobody_else() -> None:
     made = of("tensor parallel twice")
     engine = made["hosts"]["engine11"]["engines"][0]
@@ -255,6 +277,7 @@ def test_a_unit_exchanges_packets_with_nobody_else() -> None:
     "name", ["data parallel, internal", "data parallel, ray", "disaggregated, data parallel, nixl"]
 )
 def test_a_plan_grows_with_its_hosts_and_not_with_their_square(name: str) -> None:
-    small, large = (plan(*declaration(name, range(1, number + 1)), TODAY) for number in (50, 100))
+    declared = (furnished(*declaration(name, range(1, number + 1))) for number in (50, 100))
+    small, large = (plan(*made, TODAY) for made in declared)
     assert len(json.dumps(large)) < 2.1 * len(json.dumps(small))
     assert len("".join(explain(large))) < 2.1 * len("".join(explain(small)))
