@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..problems import Problem, shown
+from ..problems import Problem, shown, type_name
 from . import egress_rules, gateway_rules, rules, secrets, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
@@ -34,7 +34,7 @@ def read(
         return None, problems
     networks = values["networks"] or {}
     blocks = read_blocks(networks, report)
-    members = [_read_host(name, hosts[name], blocks, bool(networks), report) for name in sorted(hosts)]
+    members = [_read_host(name, hosts[name], blocks, bool(networks), report) for name in sorted(hosts, key=str)]
     known = tuple(sorted((host for host in members if host is not None), key=lambda host: host.order))
     declaration = Declaration(values, known, blocks)
     _check(declaration, today, report)
@@ -46,6 +46,15 @@ def _read_host(
     name: str, host: Mapping[str, Any], blocks: Mapping[str, Any], judge: bool, report: Report
 ) -> Host | None:
     path = f"hosts.{name}.vllm_node"
+    if not isinstance(name, str) or not _shaped(host):
+        found = f"a {type_name(host)} with name {shown(name)}"
+        expected = "a name with a mapping of a list roles, a mapping node and, where it was probed, a mapping probe"
+        report(
+            Problem(
+                f"hosts.{name}", "wrong-type", found, expected, "hardened.vllm.clusters makes them of an inventory."
+            )
+        )
+        return None
     if re.fullmatch(HOST.pattern, name) is None:
         # Names of rules, units and upstreams are made of it.
         mend = "Rename it in the inventory; ansible_host keeps its address."
@@ -68,6 +77,14 @@ def _read_host(
     roles = tuple(role for role in ROLES if role in host.get("roles", ()))
     declared = frozenset(network for network in node["addresses"] if host["node"]["addresses"].get(network))
     return Host(name, roles, legs, declared, node["rank"], node["stage"])
+
+
+def _shaped(host: Any) -> bool:
+    return (
+        isinstance(host, Mapping)
+        and isinstance(host.get("roles", []), list | tuple)
+        and isinstance(host.get("probe") or {}, Mapping)
+    )
 
 
 def _check(declaration: Declaration, today: datetime.date, report: Report) -> None:

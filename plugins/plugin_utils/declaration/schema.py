@@ -180,7 +180,9 @@ CLUSTER = Record(
     "vllm_cluster",
     {
         "name": Field(NAME, "Name of the cluster.", required=True),
-        "release": Field(Text("a release such as 0.32.0", r"[0-9][0-9A-Za-z.+]*"), "Release of vLLM.", required=True),
+        "release": Field(
+            Text("a release such as 0.32.0", r"[0-9][0-9A-Za-z.+]{0,31}"), "Release of vLLM.", required=True
+        ),
         "topology": Field(
             TOPOLOGY,
             "How the nodes of an engine share its work. replicas: each node serves alone; tensor_parallel: every layer is "

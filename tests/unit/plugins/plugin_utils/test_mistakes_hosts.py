@@ -43,6 +43,8 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ),
     ("missing-key", "hosts.engine1.vllm_node", put("hosts/engine1/node", None)),
     ("bad-value", "hosts.'node 7'", lambda cluster, hosts: hosts.update({"node 7": hosts.pop("engine2")})),
+    ("wrong-type", "hosts.engine2", put("hosts/engine2", ["engine"])),
+    ("wrong-type", "hosts.7", lambda cluster, hosts: hosts.update({7: hosts.pop("engine2")})),
     ("host-missing", "groups.vllm_gateways", lambda cluster, hosts: hosts.pop("gateway1")),
     ("network-undeclared", "hosts.engine1.vllm_node.addresses.edge[0]", no_edge),
     (
