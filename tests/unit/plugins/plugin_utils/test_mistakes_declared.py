@@ -60,6 +60,27 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
             put("cluster/engine/arguments", {"kv-transfer-config.kv_port": 9000}),
         ),
     ),
+    *[
+        (
+            "argument-unknown",
+            f"vllm_cluster.engine.arguments.{name}",
+            put("cluster/engine/arguments", {name: "10.20.1.11"}),
+        )
+        for name in ("kv-ip", "data_parallel_master_ip")
+    ],
+    (
+        "not-in-release",
+        "hosts.engine1.engine.environment.VLLM_TORCH_PROFILER_DIR",
+        put("cluster/engine/environment", {"VLLM_TORCH_PROFILER_DIR": "/srv/profiles"}),
+    ),
+    (
+        "kv-field-removed",
+        "hosts.engine1.engine.argv.--kv-transfer-config.kv_ip",
+        put(
+            "cluster/engine/arguments",
+            {"kv-transfer-config.kv_connector": "OffloadingConnector", "kv-transfer-config.kv_ip": "10.20.1.11"},
+        ),
+    ),
     (
         "argument-unknown",
         "vllm_cluster.engine.arguments.max-modle-len",

@@ -210,6 +210,12 @@ def test_kv_ip_is_set_where_the_release_has_it() -> None:
     assert '"kv_ip": "10.20.0.12"' in words(plan(cluster, hosts, TODAY), "engine11")
 
 
+def test_fields_of_an_option_keep_their_names() -> None:
+    arguments = {"kv_transfer_config.kv_connector_extra_config.a_b": 1, "max_model_len": 8192}
+    argv = build("replicas", [11], engine={"arguments": arguments})["hosts"]["engine11"]["engines"][0]["argv"]
+    assert argv[-4:] == ["--kv-transfer-config.kv_connector_extra_config.a_b", "1", "--max-model-len", "8192"]
+
+
 def calls(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, str]]:
     rules = made["hosts"][host]["egress"]["rules"]
     return {rule["name"]: (rule["to"], rule["protocol"], rule["ports"]) for rule in rules}
