@@ -38,6 +38,7 @@ def registered(app: Any) -> list[dict[str, Any]]:
 async def refused(app: Any, method: str, path: str) -> bool:
     """Tell whether ``app`` answers a request without a key with 401."""
     statuses: list[int] = []
+    asked = False
     kind = "websocket" if method == "WEBSOCKET" else "http"
     filled = re.sub(r"\{[^}]*\}", "x", path)
     scope = {
@@ -59,8 +60,13 @@ async def refused(app: Any, method: str, path: str) -> bool:
     }
 
     async def receive() -> dict[str, Any]:
+        nonlocal asked
         if kind == "websocket":
             return {"type": "websocket.disconnect", "code": 1000}
+        if asked:
+            # Who waits for the client to go would wait for ever, and let nobody else run.
+            return {"type": "http.disconnect"}
+        asked = True
         return {"type": "http.request", "body": b"{}", "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
