@@ -35,7 +35,7 @@ def test_a_source_that_would_be_ignored_is_refused(
     cluster: dict[str, Any], hosts: dict[str, Any], install: dict[str, Any], key: str, other: str, found: str
 ) -> None:
     cluster["install"] = install
-    said = [problem.message for problem in validate(cluster, hosts, TODAY)]
+    said = [problem.sentence() for problem in validate(cluster, hosts, TODAY)]
     assert said == [SENTENCE.format(key=key, other=other, found=found)]
 
 
