@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problems import Problem, shown, type_name
-from . import egress_rules, gateway_rules, rules, secrets, tenants, topology_rules
+from . import egress_rules, gateway_rules, install_rules, rules, secrets, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
@@ -91,6 +91,8 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
     values = declaration.values
     rules.check_release(values, report)
     rules.check_paths(values, report)
+    if values["install"] is not None:
+        install_rules.check_install(values["install"], report)
     if values["engine"] is not None and values["admin"] is not None:
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:

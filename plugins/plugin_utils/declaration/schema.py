@@ -82,6 +82,14 @@ INSTALL = Record(
         ),
         "find_links": Field(PATH, "Directory of wheels on the node; no index is asked when it is set."),
         "requirements": Field(ListOf(Text("a pinned requirement", r"[^\s=]+==\S+")), "Further exact pins.", []),
+        "lock": Field(
+            CONTROLLER_PATH,
+            "Requirements file on the controller with an exact pin and SHA-256 hashes for every package; nothing else is installed.",
+        ),
+        "bundle": Field(
+            CONTROLLER_PATH,
+            "Directory on the controller that the playbook bundle made; nodes get their wheels from there and ask no index.",
+        ),
         "bytes_needed": Field(
             Integer(0, 10**15), "Free space asked for before an installation starts.", 15_000_000_000
         ),

@@ -55,6 +55,8 @@ def install_part(declaration: Declaration) -> dict[str, Any]:
         "index_url": install["index_url"],
         "find_links": install["find_links"],
         "requirements": list(install["requirements"]),
+        "lock": f"{install['bundle'].rstrip('/')}/requirements.lock" if install["bundle"] else install["lock"],
+        "bundle": install["bundle"],
         "bytes_needed": install["bytes_needed"],
     }
 
