@@ -47,6 +47,7 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ("bad-value", "vllm_cluster.tenants[0].keys[0].value", put("cluster/tenants/0/keys/0/value", "")),
     ("too-few", "vllm_cluster.tenants[0].keys", put("cluster/tenants/0/keys", [])),
     ("admin-everyone", "vllm_cluster.admin.ssh_from[0]", put("cluster/admin/ssh_from", ["0.0.0.0/0"])),
+    ("gateway-on-fabric", "vllm_cluster.gateway.network", put("cluster/gateway/network", "fabric")),
     ("route-group-unknown", "vllm_cluster.gateway.routes[0]", put("cluster/gateway/routes", ["chats"])),
     ("route-not-offered", "vllm_cluster.tenants[0].routes[0]", put("cluster/tenants/0/routes", ["audio"])),
     ("answers-shared", "vllm_cluster.gateway.routes", both(store, put("cluster/tenants", [ACME, OTHER]))),
