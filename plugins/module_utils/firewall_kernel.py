@@ -9,7 +9,7 @@ import json
 import shutil
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import (
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import (
     FAMILY,
     PROLOGUE,
     TABLE,

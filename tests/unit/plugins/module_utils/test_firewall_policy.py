@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy as policy
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 
 SETS = {
     "gateways": {"ipv4": ["10.0.0.20"], "ipv6": ["FD00::20"]},

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import (
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import (
     PROLOGUE,
     FirewallProblem,
     admit_operator,
