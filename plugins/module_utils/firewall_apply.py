@@ -114,7 +114,7 @@ class Firewall(Host):
 
     @staticmethod
     def _identity(rules):
-        """What the next run has to know of a table to change it by its elements."""
+        """Return what the next run has to know of a table to change it by its elements."""
         structure = hashlib.sha256(rules.structure.encode("utf-8")).hexdigest()
         return {"structure": structure, "elements": rules.elements}
 

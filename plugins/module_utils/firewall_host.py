@@ -11,8 +11,8 @@ import os
 import re
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, files, firewall_kernel
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_revert import WayBack
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_revert import WayBack
 
 SYSTEMD = "/etc/systemd/system"
 DROP_IN = "50-hardened-vllm-firewall.conf"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FAMILY, PROLOGUE, TABLE
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_policy import FABRIC, port_ranges
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_policy import port_ranges
 
 FAMILIES = (("ipv4", "ip"), ("ipv6", "ip6"))
 PROTOCOLS = ("tcp", "udp")
@@ -205,10 +205,13 @@ def by_port(entries):
 
     `entries` are listeners or calls, of one protocol.
     """
-    ranges = [(first, last, place) for place, entry in enumerate(entries) for first, last in port_ranges(entry["ports"])]
+    ranges = [
+        (first, last, place) for place, entry in enumerate(entries) for first, last in port_ranges(entry["ports"])
+    ]
     cuts = sorted({first for first, _last, _place in ranges} | {last + 1 for _first, last, _place in ranges})
     found = {}
-    for first, after in zip(cuts, cuts[1:]):
+    for index, first in enumerate(cuts[:-1]):
+        after = cuts[index + 1]
         places = tuple(sorted({place for low, high, place in ranges if low <= first and after - 1 <= high}))
         if not places:
             continue
@@ -220,7 +223,7 @@ def by_port(entries):
 
 
 def _by_port(entries, prefix, rules_of, last_of=None):
-    """(rules with the verdict maps, the chains they lead to); `last_of` is the last rule of such a chain."""
+    """Return the rules with the verdict maps, and the chains they lead to; `last_of` makes the last rule of such a chain."""
     lead, chains = "", ""
     for protocol in PROTOCOLS:
         shared = by_port([entry for entry in entries if entry["protocol"] == protocol])
@@ -280,7 +283,7 @@ def _call(rule):
 
 
 def _output(rules, callers, log_per_minute):
-    """(the chains of the callers, the chains by port they lead to); all empty without callers."""
+    """Return the chains of the callers, and the chains by port these lead to; both empty without callers."""
     accounts, judged, chains = [], "", ""
     for caller in sorted(callers):
         account = callers[caller]

@@ -16,7 +16,9 @@ from typing import Any
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, firewall_rules
 
 ENGINE_UID, MEDIA_UID = 997, 996
-TOKEN = re.compile(r'(?P<blank>[ \t]+|#[^\n]*)|(?P<end>[\n;])|(?P<word>"[ !#-\[\]-~]{0,127}"|[A-Za-z0-9_@!=&+,.:/-]+|[{}])')
+TOKEN = re.compile(
+    r'(?P<blank>[ \t]+|#[^\n]*)|(?P<end>[\n;])|(?P<word>"[ !#-\[\]-~]{0,127}"|[A-Za-z0-9_@!=&+,.:/-]+|[{}])'
+)
 
 
 def policy_of(given_plan: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -40,12 +42,19 @@ def rules_of(given_plan: dict[str, Any]) -> firewall_rules.Rules:
     return firewall_rules.render(*policy_of(given_plan), 10, 20)
 
 
+def render(given_plan: dict[str, Any]) -> str:
+    """Return the text of the rules of such a plan."""
+    return rules_of(given_plan).text()
+
+
 @functools.cache
 def nft_is_usable() -> bool:
     """Whether rules can be loaded into a network namespace of their own: nft, unshare and the rights are here."""
     if not (shutil.which("nft") and shutil.which("unshare")):
         return False
-    return subprocess.run(["unshare", "--net", "nft", "list", "tables"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["unshare", "--net", "nft", "list", "tables"], capture_output=True, check=False).returncode == 0
+    )
 
 
 @dataclass

@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from isolation.support import ENGINE1, FABRIC1, LAB, Node, converge, sets_with
+from isolation.support import ENGINE1, FABRIC1
 from lab.host import Host
 from lab.nodes import full_name
+from shared.firewalled import LAB, Node, converge, sets_with
 
 OPEN_EVERYTHING = """
 table inet hostile {
