@@ -25,8 +25,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_rules import Rules
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
-from support.firewall import render
+from support.firewall import rules_of
 from support.topologies import declaration
 
 TODAY = datetime.date(2026, 11, 23)
@@ -92,14 +93,14 @@ def pair() -> Iterator[None]:
             subprocess.run(["ip", "netns", "del", name], check=False)
 
 
-def rules(peers: int, moved: int = 0) -> str:
+def rules(peers: int, moved: int = 0) -> Rules:
     """Return the rules of an engine's node among ``peers`` nodes; the last one's address moves up by ``moved``."""
     made = plan(*declaration("data parallel, internal", range(11, 13)), TODAY)
     first = ipaddress.ip_address(ADDRESSES[SERVER])
     addresses = [str(first + number) for number in range(peers - 1)] + [str(first + peers - 1 + moved)]
     sets: dict[str, Any] = {**made["sets"], "peers-0": {"ipv4": addresses, "ipv6": []}}
     sets["fabric"] = {"ipv4": ["10.0.0.0/8"], "ipv6": []}
-    return render({"cluster": {**made, "sets": sets}, "host": made["hosts"]["engine11"]})
+    return rules_of({"cluster": {**made, "sets": sets}, "host": made["hosts"]["engine11"]})
 
 
 def load(name: str, file: Path) -> float:
@@ -133,7 +134,7 @@ def main(rounds: int) -> None:
         cases: dict[str, Path | None] = {"none": None}
         for peers in PEERS:
             cases[f"{peers:,}"] = Path(place) / f"{peers}.nft"
-            (Path(place) / f"{peers}.nft").write_text(rules(peers))
+            (Path(place) / f"{peers}.nft").write_text(rules(peers).text())
         sink = subprocess.Popen(
             ["ip", "netns", "exec", SERVER, sys.executable, "-c", SINK], stdout=subprocess.PIPE, text=True
         )
@@ -152,9 +153,10 @@ def main(rounds: int) -> None:
             print(f"| {name} | {spread(kinds['bytes'])} | {spread(kinds['connections'])} |")
         print("\n| peers | put in force, s | one peer changed, s |\n|---|---|---|")
         for peers in PEERS:
+            now, then = rules(peers), rules(peers, 1)
             file, other = Path(place) / "now.nft", Path(place) / "other.nft"
-            file.write_text(rules(peers))
-            other.write_text(rules(peers, 1))
+            file.write_text(now.text())
+            other.write_text(then.update(now.elements))
             whole, changed = [], []
             for _round in range(rounds):
                 subprocess.run(["ip", "netns", "exec", SERVER, "nft", "flush", "ruleset"], check=True)
