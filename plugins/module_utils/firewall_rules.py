@@ -159,7 +159,11 @@ def render(policy, callers, log_per_minute, ping_per_second):
         "prologue": PROLOGUE,
         "family": FAMILY,
         "table": TABLE,
-        "sets": "".join(_set_of(name, family) for name in sorted(policy["sets"]) for family, _word in FAMILIES),
+        "sets": "".join(
+            _set_of(name, family, policy["sets"][name][family])
+            for name in sorted(policy["sets"])
+            for family, _word in FAMILIES
+        ),
         "forged": FORGED % policy["fabric"] if policy["fabric"] else "",
         "listeners": listeners,
         "published": published,
@@ -171,8 +175,10 @@ def render(policy, callers, log_per_minute, ping_per_second):
     return Rules(structure, _all_elements(policy))
 
 
-def _set_of(name, family):
-    return "    set from_%s_%s {\n        type %s_addr\n        flags interval\n    }\n\n" % (name, family, family)
+def _set_of(name, family, members):
+    # Plain addresses are looked up by hash, whatever their number; networks need a tree.
+    flags = "        flags interval\n" if any("/" in member for member in members) else ""
+    return "    set from_%s_%s {\n        type %s_addr\n%s    }\n\n" % (name, family, family, flags)
 
 
 def _all_elements(policy):
