@@ -31,11 +31,6 @@ table ip mesh {
     chain first { type nat hook prerouting priority -150; policy accept; tcp dport 8000 redirect to :9999; }
 }
 """
-# What kube-proxy leaves in its two modes: pods' traffic to this host is nothing the plan knows of.
-KUBE = {
-    "iptables": "table ip nat { chain KUBE-SERVICES { }; }\n",
-    "nftables": "table ip kube-proxy { chain services { }; }\n",
-}
 
 
 class Node:
@@ -124,25 +119,6 @@ def test_a_redirection_before_ours_is_an_error_before_any_change(redirected: Nod
     assert "Give that chain the priority dstnat (-100), or remove it." in text
     assert set(run.changed().values()) == {0}
     assert redirected.foreign() == before
-
-
-@pytest.fixture(params=sorted(KUBE))
-def kube_proxy(request: pytest.FixtureRequest, node: Callable[[str], Node]) -> Iterator[Node]:
-    gateway = node("gateway")
-    gateway.console.run("nft", "-f", "-", given=KUBE[request.param])
-    yield gateway
-    gateway.console.run("nft", "delete", *KUBE[request.param].split()[:3])
-
-
-def test_a_host_of_a_pod_network_is_an_error_before_any_change(kube_proxy: Node) -> None:
-    before = kube_proxy.foreign()
-    run = runs.play("coexist", SCENARIO.parents[1] / "playbooks/preflight.yml")
-    assert run.code != 0
-    text = " ".join(run.text.split())
-    assert "[firewall-cuts] hosts.gateway: found kube-proxy (nftables " in text
-    assert "vllm_cluster.admin.services" in text
-    assert set(run.changed().values()) == {0}
-    assert kube_proxy.foreign() == before
 
 
 @pytest.mark.parametrize("name", sorted(ADDRESSES))
