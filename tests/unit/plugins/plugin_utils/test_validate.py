@@ -95,6 +95,13 @@ old_release = both(
 CALL = {"name": "traces", "to": ["10.20.9.0/28"], "port": 4317, "why": "traces"}
 ACME, OTHER = ({"name": name, "keys": [{"id": "k1"}]} for name in ("acme", "other"))
 store = put("cluster/gateway/routes", ["responses", "responses-store"])
+TLS, PROVED = "vllm_cluster.gateway.tls", "vllm_cluster.tenants[0].certificate"
+ACME_SERVER = {"directory": "https://ca.example/dir", "contact": "ops@example.org"}
+SECOND_GATEWAY = {"fabric": ["10.20.1.201"], "management": ["10.20.2.201"], "edge": ["192.0.2.201"]}
+
+
+def acme(mistake: Mistake) -> Mistake:
+    return both(put("cluster/gateway/tls", {"issuer": "acme", "acme": dict(ACME_SERVER)}), mistake)
 
 
 MISTAKES: list[tuple[str, str, Mistake]] = [
@@ -231,6 +238,28 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         both(store, put("cluster/engine", {"ranks_per_node": 2, "load_balancing": "hybrid"})),
     ),
     ("monitor-missing", "vllm_cluster.gateway.monitor_port", put("cluster/gateway/monitor_port", 9443)),
+    ("missing-key", f"{TLS}.key", put("cluster/gateway/tls", {"certificate": "/c"})),
+    ("missing-key", f"{TLS}.acme", put("cluster/gateway/tls", {"issuer": "acme"})),
+    ("tls-source", f"{TLS}.certificate", put("cluster/gateway/tls/issuer", "private")),
+    ("tls-source", f"{TLS}.acme", put("cluster/gateway/tls/acme", ACME_SERVER)),
+    ("bad-value", f"{TLS}.acme.directory", acme(put("cluster/gateway/tls/acme/directory", "http://ca.example/dir"))),
+    ("bad-value", f"{TLS}.acme.contact", acme(put("cluster/gateway/tls/acme/contact", "ops"))),
+    ("port-collision", f"{TLS}.issuer", acme(put("cluster/gateway/port", 80))),
+    (
+        "acme-gateways",
+        f"{TLS}.issuer",
+        acme(put("hosts/gateway2", {"roles": ["gateway"], "node": {"addresses": SECOND_GATEWAY}})),
+    ),
+    ("client-authority-missing", PROVED, put("cluster/tenants/0/certificate", "CN=acme")),
+    ("bad-value", PROVED, put("cluster/tenants/0/certificate", 'CN=acme" "" ; #')),
+    (
+        "certificate-shared",
+        "vllm_cluster.tenants[1].certificate",
+        both(
+            put("cluster/gateway/tls/client_authority", "/a"),
+            put("cluster/tenants", [{**ACME, "certificate": "CN=a"}, {**OTHER, "certificate": "cn=A"}]),
+        ),
+    ),
     (
         "key-expired",
         "vllm_cluster.tenants[0].keys[0].expires",
