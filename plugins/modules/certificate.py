@@ -46,7 +46,9 @@ options:
     type: bool
     default: true
   required:
-    description: Whether it is an error when there is no certificate.
+    description:
+      - Whether it is an error when there is no certificate, or one that clients would refuse.
+      - When false the first is in order and the second a warning, because something else is about to mend it.
     type: bool
     default: true
 notes:
@@ -303,7 +305,9 @@ def main():
                     f"the certificate {options['certificate']} ends in {result['days_left']} days: clients refuse it then"
                 )
     except Problem as problem:
-        module.fail_json(msg=str(problem))
+        if options["required"]:
+            module.fail_json(msg=str(problem))
+        module.warn(str(problem))
     except OSError as error:
         module.fail_json(msg=f"cannot read or make the certificate: {error}")
     module.exit_json(**result)

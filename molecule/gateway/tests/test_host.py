@@ -223,5 +223,7 @@ def test_the_log_goes_to_syslog_too(gateway: Host, send: Send, keys: dict[str, s
     (answer,) = send([request(MODELS, keys["acme"])])
     time.sleep(1)
     told = gateway.check_output("journalctl --identifier=hardened_vllm_gateway --output=cat --lines=50 --no-pager")
-    filed = [line for line in gateway.file(LOG).content_string.splitlines() if (answer.header("X-Request-Id") or "-") in line]
+    filed = [
+        line for line in gateway.file(LOG).content_string.splitlines() if (answer.header("X-Request-Id") or "-") in line
+    ]
     assert len(filed) == 1 and filed[0] in told.splitlines()

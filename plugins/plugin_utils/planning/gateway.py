@@ -18,6 +18,8 @@ from .topology import Seat
 # What a parameter of a query may be. None of it needs an escape.
 QUERY_KINDS = {"boolean": "(?:true|false)", "number": "[0-9]{1,9}", "name": "[A-Za-z0-9._/-]{1,96}"}
 MONITORED = ("/health", "/metrics")
+# Where the client of an ACME server keeps the gateway's certificate.
+ACME_DIRECTORY = "/var/lib/hardened-vllm-gateway/certificates"
 # Below secrets_directory/tls, for an authority of the cluster's own.
 PRIVATE_FILES = {
     "certificate": "gateway.pem",
@@ -58,7 +60,7 @@ def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dic
 
 
 def tls_part(declaration: Declaration) -> dict[str, Any]:
-    """Return where the gateways' certificate comes from, with its paths on the controller (None where ACME makes it).
+    """Return where the gateways' certificate comes from, with its paths: on the controller, with issuer acme on the gateway.
 
     ``names`` are those it has to be for. With issuer private ``authority`` and ``authority_key`` are paths too.
     """
@@ -67,6 +69,9 @@ def tls_part(declaration: Declaration) -> dict[str, Any]:
     if tls["issuer"] == "private":
         directory = f"{str(declaration.values['secrets_directory']).rstrip('/')}/tls"
         tls |= {name: f"{directory}/{file}" for name, file in PRIVATE_FILES.items()}
+    if tls["issuer"] == "acme":
+        tls |= {"certificate": f"{ACME_DIRECTORY}/{gateway['server_name']}.crt"}
+        tls |= {"key": f"{ACME_DIRECTORY}/{gateway['server_name']}.key"}
     tls["names"] = [gateway["server_name"]]
     return tls
 

@@ -146,6 +146,7 @@ def test_certificates_clients_would_refuse(place: Place) -> None:
     assert place.run(private=False, required=False)["not_after"] == ""
     place.given(days=-1)
     assert "is over since" in place.run(private=False)["msg"]
+    assert "is over since" in str(place.run(private=False, required=False)["warnings"])
     place.given("else.example.org")
     assert f"is not for {NAME}" in place.run(private=False)["msg"]
     place.given()
