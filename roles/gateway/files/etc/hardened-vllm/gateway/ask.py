@@ -51,9 +51,9 @@ def refusal(door, listen):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection((listen["address"], listen["port"]), ANSWER_SECONDS) as plain:
-            with context.wrap_socket(plain, server_hostname=door["name"]) as connection:
-                status, body = ask(connection, door["name"])
+        plain = socket.create_connection((listen["address"], listen["port"]), ANSWER_SECONDS)
+        with context.wrap_socket(plain, server_hostname=door["name"]) as connection:
+            status, body = ask(connection, door["name"])
         code = json.loads(body)["error"]["code"]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         return f"{where}: no proper answer to a request without a key ({type(error).__name__}: {error})"
