@@ -14,6 +14,14 @@ from .conftest import LAB, Stream, issuer, pebbles_root, playbook, shown
 TLS = LAB / "secrets" / "tls"
 
 
+def test_check_mode_makes_nothing(gateway: Host) -> None:
+    before = gateway.check_output("sha256sum /etc/hardened-vllm/gateway/*")
+    run = playbook("--check", *issuer("private"))
+    assert run.returncode == 0, run.stdout
+    assert "secrets/tls/gateway.pem is yet to be made" in " ".join(run.stdout.split())
+    assert not TLS.exists() and gateway.check_output("sha256sum /etc/hardened-vllm/gateway/*") == before
+
+
 def test_another_issuer_takes_over_under_open_streams(gateway: Host, key: str) -> None:
     streams = [Stream(pebbles_root(), key, 60) for _number in range(50)]
     run = playbook(*issuer("private"))
