@@ -78,8 +78,8 @@ def test_new_keys(gateway: Host, send: Send, keys: dict[str, str], tmp_path: Pat
     password = tmp_path / "password"
     password.write_text("a-password-of-the-vault\n")
     written = ["-e", f"rotate_keys_file={handed}", "-e", f"rotate_vault_password_file={password}"]
-    asked = ["-e", "rotate_tenant=acme", "-e", "rotate_grace_hours=0.012"]
-    with traffic(send, old, 50, 100):
+    asked = ["-e", "rotate_tenant=acme", "-e", "rotate_grace_hours=0.02"]
+    with traffic(send, old, 50, 150):
         run = playbook(*asked, *written, name="playbooks/rotate_keys.yml")
         assert run.returncode == 0, run.stdout
         new = KEY.read_text().strip()
