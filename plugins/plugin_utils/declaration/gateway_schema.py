@@ -13,6 +13,7 @@ from .words import (
     EXPIRY,
     HOST_NAME,
     HTTPS_URL,
+    KEY_PATH,
     MAIL,
     NAME,
     NETWORKS,
@@ -59,7 +60,7 @@ TLS = Record(
             "files",
         ),
         "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller, for issuer files."),
-        "key": Field(CONTROLLER_PATH, "Private key (PEM) on the controller, for issuer files."),
+        "key": Field(KEY_PATH, "Private key (PEM) on the controller, for issuer files."),
         "lifetime_days": Field(
             Integer(2, 398), "Life of a certificate of issuer private; a run in its last third renews it.", 90
         ),
@@ -99,9 +100,7 @@ TENANT_KEY = Record(
     "a key",
     {
         "id": Field(NAME, "Name of the key in logs.", required=True),
-        "file": Field(
-            CONTROLLER_PATH, "File on the controller that holds the key; one below secrets_directory by default."
-        ),
+        "file": Field(KEY_PATH, "File on the controller that holds the key; one below secrets_directory by default."),
         "sha256": Field(DIGEST, "Digest of a key that is kept elsewhere."),
         "value": Field(SECRET, "The key itself, from a vault."),
         "expires": Field(EXPIRY, "Day or moment from which on the key is refused."),
