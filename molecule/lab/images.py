@@ -26,7 +26,7 @@ _COMMON = (
 )
 PACKAGES = {
     "bookworm": f"{_COMMON},python3-venv,libnuma1,ufw,firewalld",
-    "trixie": f"{_COMMON},nginx,libnginx-mod-http-js,openssl,logrotate,squid",
+    "trixie": f"{_COMMON},lego,logrotate,libnginx-mod-http-js,nginx,openssl,pebble,squid",
 }
 
 # Runs on the host with the new root as $1. The nodes are privileged, so nothing in them may set the kernel's own

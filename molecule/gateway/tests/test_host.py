@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gateway.support import EDGE4, LAB, NAME, Send, chat, playbook, request
+from gateway.support import EDGE4, LAB, NAME, Seen, Send, chat, playbook, request
 from testinfra.host import Host
 
 DIRECTORY = "/etc/hardened-vllm/gateway"
@@ -208,3 +208,22 @@ def test_a_reload_breaks_no_stream(gateway: Host, send: Send, keys: dict[str, st
     for answer in send([chat(keys["acme"], {"stream": True})] * 8):
         assert [f'"number": {number}' in answer.text for number in range(5)] == [True] * 5
         assert answer.text.endswith("0\r\n\r\n")
+
+
+@pytest.mark.usefixtures("still_serving")
+def test_a_configuration_with_which_no_request_gets_through_is_taken_back(seen: Seen) -> None:
+    run = playbook("-e", "gateway_scenario_engine_port=8001")
+    assert run.returncode != 0
+    assert "requests got through to an engine before the change, and do not after it: status 502" in run.stdout
+    assert "The old state was applied again." in run.stdout
+    assert {entry["head"].split("\r\n")[0] for entry in seen()} == {"GET /v1/models HTTP/1.1"}
+
+
+def test_the_log_goes_to_syslog_too(gateway: Host, send: Send, keys: dict[str, str]) -> None:
+    (answer,) = send([request(MODELS, keys["acme"])])
+    time.sleep(1)
+    told = gateway.check_output("journalctl --identifier=hardened_vllm_gateway --output=cat --lines=50 --no-pager")
+    filed = [
+        line for line in gateway.file(LOG).content_string.splitlines() if (answer.header("X-Request-Id") or "-") in line
+    ]
+    assert len(filed) == 1 and filed[0] in told.splitlines()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 
 import pytest
-from gateway.support import LAB, Answer, Send, chat, playbook, request
+from gateway.support import EDGE4, LAB, NAME, Answer, Send, chat, playbook, request
 from testinfra.host import Host
 
 MODELS = "GET /v1/models HTTP/1.1"
@@ -56,18 +60,39 @@ def engine_of(send: Send, engines: list[Host], key: str) -> int:
     return max((0, 1), key=lambda index: sizes[index])
 
 
-def test_new_keys(gateway: Host, send: Send, keys: dict[str, str]) -> None:
-    old = keys["acme"]
-    with traffic(send, old, 50, 60):
-        run = playbook("-e", "rotate_tenant=acme", "-e", "rotate_grace_hours=0.006", name="playbooks/rotate_keys.yml")
+def seconds_until_good(key: str) -> float:
+    """Return how long a key is refused from now on."""
+    context = ssl.create_default_context(cafile=str(LAB / "tls" / "ca.pem"))
+    context.check_hostname = False
+    began = time.monotonic()
+    while time.monotonic() - began < 10:
+        connection = http.client.HTTPSConnection(EDGE4, timeout=10, context=context)
+        connection.request("GET", "/v1/models", headers={"Host": NAME, "Authorization": f"Bearer {key}"})
+        if connection.getresponse().status == 200:
+            break
+    return time.monotonic() - began
+
+
+def test_new_keys(gateway: Host, send: Send, keys: dict[str, str], tmp_path: Path) -> None:
+    old, handed = keys["acme"], tmp_path / "acme.yml"
+    password = tmp_path / "password"
+    password.write_text("a-password-of-the-vault\n")
+    written = ["-e", f"rotate_keys_file={handed}", "-e", f"rotate_vault_password_file={password}"]
+    asked = ["-e", "rotate_tenant=acme", "-e", "rotate_grace_hours=0.02"]
+    with traffic(send, old, 50, 150):
+        run = playbook(*asked, *written, name="playbooks/rotate_keys.yml")
         assert run.returncode == 0, run.stdout
         new = KEY.read_text().strip()
+        assert seconds_until_good(new) < 2
         assert new != old
         assert [answer.status for answer in send([request(MODELS, key) for key in (new, old)])] == [200, 200]
         assert old not in run.stdout + run.stderr and new not in run.stdout + run.stderr
         retired = json.loads(KEY.with_name("k1.key.retired").read_text())
         assert time.time() < retired[-1]["expires"], "the run itself took longer than the grace"
         workers = gateway.check_output("pgrep --parent $(cat /run/hardened-vllm-gateway/nginx.pid) --newest")
+    assert handed.stat().st_mode & 0o777 == 0o600 and handed.read_text().startswith("$ANSIBLE_VAULT;1.1;AES256")
+    shown = subprocess.check_output(["ansible-vault", "view", "--vault-password-file", password, handed], text=True)
+    assert shown == f"tenants/acme/k1: {new}\n"
     time.sleep(max(0.0, retired[-1]["expires"] - time.time() + 1))
     assert [answer.status for answer in send([request(MODELS, key) for key in (new, old)])] == [200, 401]
     assert workers in gateway.check_output("pgrep --parent $(cat /run/hardened-vllm-gateway/nginx.pid)"), (
@@ -83,6 +108,21 @@ def test_keys_of_nobody_are_not_replaced(keys: dict[str, str]) -> None:
     run = playbook("-e", "rotate_tenant=acm", name="playbooks/rotate_keys.yml")
     assert run.returncode != 0
     assert "Nothing was changed" in run.stdout and "tenants/acme/k1" in run.stdout
+    assert KEY.read_text().strip() == keys["acme"]
+
+
+@pytest.mark.parametrize(
+    ("file", "password"),
+    [("relative.yml", "{there}/password"), ("{there}/none/x.yml", "{there}/password"), ("{there}/x.yml", "")],
+)
+def test_a_file_for_new_keys_that_cannot_be_written_changes_nothing(
+    keys: dict[str, str], tmp_path: Path, file: str, password: str
+) -> None:
+    (tmp_path / "password").write_text("a-password-of-the-vault\n")
+    words = [f"rotate_keys_file={file}", f"rotate_vault_password_file={password}", "rotate_tenant=acme"]
+    told = [word for text in words for word in ("-e", text.format(there=tmp_path))]
+    run = playbook(*told, name="playbooks/rotate_keys.yml")
+    assert run.returncode != 0 and "Nothing was changed. Found rotate_keys_file=" in run.stdout
     assert KEY.read_text().strip() == keys["acme"]
 
 

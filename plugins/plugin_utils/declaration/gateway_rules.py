@@ -27,6 +27,7 @@ def check_gateway(declaration: Declaration, report: Report) -> None:
     _check_groups(declaration, gateway, tenants, report)
     _check_store(declaration, gateway, tenants, report)
     _check_monitor(declaration, gateway, report)
+    _check_tls(declaration, gateway, tenants, report)
     for position, tenant in enumerate(tenants):
         for index, text in enumerate(tenant["from"] or []):
             read_block(text, f"vllm_cluster.tenants[{position}].from[{index}]", report)
@@ -155,5 +156,83 @@ def _check_monitor(declaration: Declaration, gateway: Mapping[str, Any], report:
                     "no usable address",
                     "an address on the management network, where gateways are monitored",
                     "Declare it for this host, or remove vllm_cluster.gateway.monitor_port.",
+                )
+            )
+
+
+# What an issuer of the gateway's certificate needs, and no other may have.
+ISSUER_NEEDS = {"files": ("certificate", "key"), "private": (), "acme": ("acme",)}
+
+
+def _check_tls(
+    declaration: Declaration, gateway: Mapping[str, Any], tenants: list[Mapping[str, Any]], report: Report
+) -> None:
+    tls = gateway["tls"]
+    if tls is None or tls["issuer"] is None:
+        return
+    here, issuer = "vllm_cluster.gateway.tls", tls["issuer"]
+    for owner, names in ISSUER_NEEDS.items():
+        for name in names:
+            path = f"{here}.{name}"
+            if owner == issuer and tls[name] is None:
+                report(Problem(path, "missing-key", "nothing", f"a value, because issuer is {issuer}", f"Set {path}."))
+            elif owner != issuer and tls[name] is not None:
+                expected = f"nothing, because issuer is {issuer}"
+                report(Problem(path, "tls-source", "a value", expected, f"Remove it, or set {here}.issuer to {owner}."))
+    if issuer == "acme":
+        _check_acme(declaration, gateway, f"{here}.issuer", report)
+    _check_client_certificates(tls, tenants, report)
+
+
+def _check_acme(declaration: Declaration, gateway: Mapping[str, Any], path: str, report: Report) -> None:
+    if 80 in (gateway["port"], gateway["monitor_port"]):
+        report(
+            Problem(
+                path,
+                "port-collision",
+                "80, also a port of the gateway",
+                "port 80 left to the ACME server's questions",
+                "Move gateway.port or gateway.monitor_port.",
+            )
+        )
+    gateways = [host.name for host in declaration.with_role("gateway")]
+    if len(gateways) > 1:
+        report(
+            Problem(
+                path,
+                "acme-gateways",
+                f"acme and the gateways {', '.join(gateways)}",
+                "one gateway, because the ACME server may ask any of them what only one knows",
+                "Use issuer private, or get the certificate elsewhere and use files.",
+            )
+        )
+
+
+def _check_client_certificates(tls: Mapping[str, Any], tenants: list[Mapping[str, Any]], report: Report) -> None:
+    seen: dict[str, str] = {}
+    for position, tenant in enumerate(tenants):
+        subject, path = tenant["certificate"], f"vllm_cluster.tenants[{position}].certificate"
+        if subject is None:
+            continue
+        if tls["client_authority"] is None:
+            report(
+                Problem(
+                    path,
+                    "client-authority-missing",
+                    shown(subject),
+                    "a vllm_cluster.gateway.tls.client_authority that signed it",
+                    "Set vllm_cluster.gateway.tls.client_authority, or remove the certificate.",
+                )
+            )
+        # nginx compares without regard to case.
+        other = seen.setdefault(subject.lower(), path)
+        if other != path:
+            report(
+                Problem(
+                    path,
+                    "certificate-shared",
+                    f"the subject of {other}",
+                    "a subject no other tenant has",
+                    "Have a certificate of its own made for each tenant.",
                 )
             )

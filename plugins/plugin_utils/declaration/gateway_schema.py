@@ -5,19 +5,22 @@
 
 from __future__ import annotations
 
-from .kinds import Choice, Field, Integer, ListOf, MapOf, Record
+from .kinds import Boolean, Choice, Field, Integer, ListOf, MapOf, Record
 from .words import (
     ADDRESS_BLOCK,
     CONTROLLER_PATH,
     DIGEST,
     EXPIRY,
     HOST_NAME,
+    HTTPS_URL,
     KEY_PATH,
+    MAIL,
     NAME,
     NETWORKS,
     ORIGIN,
     PORT,
     SECRET,
+    SUBJECT,
 )
 
 BODY = Integer(1, 10**10)
@@ -36,11 +39,35 @@ LIMITS = Record(
     },
 )
 
+ACME = Record(
+    "acme",
+    {
+        "directory": Field(HTTPS_URL, "Address of the ACME server's directory.", required=True),
+        "contact": Field(MAIL, "Mail address the ACME server may write to.", required=True),
+        "authority": Field(
+            CONTROLLER_PATH, "Certificates (PEM) the ACME server is known by; the host's own when left out."
+        ),
+    },
+)
+
 TLS = Record(
     "tls",
     {
-        "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller.", required=True),
-        "key": Field(KEY_PATH, "Private key (PEM) on the controller.", required=True),
+        "issuer": Field(
+            Choice(("files", "private", "acme")),
+            "Where the gateway's certificate comes from: files on the controller, an authority of the cluster's own that the "
+            "role makes below secrets_directory, or an ACME server, which asks back on port 80.",
+            "files",
+        ),
+        "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller, for issuer files."),
+        "key": Field(KEY_PATH, "Private key (PEM) on the controller, for issuer files."),
+        "lifetime_days": Field(
+            Integer(2, 398), "Life of a certificate of issuer private; a run in its last third renews it.", 90
+        ),
+        "acme": Field(ACME, "The server of issuer acme."),
+        "client_authority": Field(
+            CONTROLLER_PATH, "Certificates (PEM) on the controller of who signs tenants' client certificates."
+        ),
     },
 )
 
@@ -57,6 +84,7 @@ GATEWAY = Record(
             ListOf(NAME, 1), "Groups of routes to pass; see docs/routes.md.", ["models", "chat", "completions"]
         ),
         "tls": Field(TLS, "Certificate and key of the gateway.", required=True),
+        "syslog": Field(Boolean(), "Whether the access log goes to the host's own syslog (/dev/log) too.", False),
         "limits": Field(LIMITS, "Limits of every request.", {}),
         "balancing": Field(
             Choice(("least_connections", "tenant", "session")),
@@ -86,6 +114,9 @@ TENANT = Record(
         "keys": Field(ListOf(TENANT_KEY, 1), "Keys of the tenant.", required=True),
         "routes": Field(ListOf(NAME, 1), "Groups of routes it may use; all of gateway.routes when left out."),
         "from": Field(ListOf(ADDRESS_BLOCK, 1), "Networks its keys are good from; anywhere when left out."),
+        "certificate": Field(
+            SUBJECT, "Subject of the client certificate without which its keys are refused (case does not matter)."
+        ),
         "requests_per_second": Field(Integer(1, 100_000), "Requests a second.", 10),
         "burst": Field(Integer(0, 100_000), "Requests above the rate that are let through at once.", 20),
         "concurrent": Field(Integer(1, 65_535), "Requests at the same time.", 16),

@@ -42,3 +42,9 @@ ORIGIN = Text(
     "an origin such as https://app.example.org: lower case, no path, no wildcard",
     r"(https://[a-z0-9.-]{1,253}|http://(localhost|127\.0\.0\.1))(:[0-9]{1,5})?",
 )
+HTTPS_URL = Text("an https address without query", r"https://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~/-]*)?")
+MAIL = Text("a mail address", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+SUBJECT = Text(
+    "the subject of a certificate as RFC 2253 writes it, such as CN=acme,O=Example",
+    r"[A-Za-z]+=[A-Za-z0-9 .,=@_/+:-]{1,160}",
+)

@@ -125,6 +125,9 @@ def gateway_listeners(declaration: Declaration, host: Host) -> list[dict[str, An
     """Return the listeners of a gateway."""
     gateway = declaration.values["gateway"]
     result = [_listener(host, "https", gateway["network"], gateway["port"], ["everyone"], "GW-01", "clients, over TLS")]
+    if gateway["tls"]["issuer"] == "acme":
+        why = "the ACME server's questions, answered only while a certificate is asked for"
+        result.append(_listener(host, "acme", gateway["network"], 80, ["everyone"], "GW-03", why))
     if gateway["monitor_port"] is not None:
         why = "health and metrics of the engines, status of nginx, for monitors only"
         port = gateway["monitor_port"]

@@ -18,6 +18,15 @@ from .topology import Seat
 # What a parameter of a query may be. None of it needs an escape.
 QUERY_KINDS = {"boolean": "(?:true|false)", "number": "[0-9]{1,9}", "name": "[A-Za-z0-9._/-]{1,96}"}
 MONITORED = ("/health", "/metrics")
+# Where the client of an ACME server keeps the gateway's certificate.
+ACME_DIRECTORY = "/var/lib/hardened-vllm-gateway/certificates"
+# Below secrets_directory/tls, for an authority of the cluster's own.
+PRIVATE_FILES = {
+    "certificate": "gateway.pem",
+    "key": "gateway.key",
+    "authority": "authority.pem",
+    "authority_key": "authority.key",
+}
 
 
 def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dict[str, Any]:
@@ -28,7 +37,8 @@ def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dic
     return {
         "listen": _sockets(host, gateway["network"], gateway["port"]),
         "server_name": gateway["server_name"],
-        "tls": dict(gateway["tls"]),
+        "tls": tls_part(declaration),
+        "syslog": gateway["syslog"],
         "upstreams": _upstreams(declaration, taken),
         "upstream_secret": "upstream",
         "balancing": gateway["balancing"],
@@ -47,6 +57,23 @@ def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dic
             )
         },
     }
+
+
+def tls_part(declaration: Declaration) -> dict[str, Any]:
+    """Return where the gateways' certificate comes from, with its paths: on the controller, with issuer acme on the gateway.
+
+    ``names`` are those it has to be for. With issuer private ``authority`` and ``authority_key`` are paths too.
+    """
+    gateway = declaration.values["gateway"]
+    tls = dict(gateway["tls"])
+    if tls["issuer"] == "private":
+        directory = f"{str(declaration.values['secrets_directory']).rstrip('/')}/tls"
+        tls |= {name: f"{directory}/{file}" for name, file in PRIVATE_FILES.items()}
+    if tls["issuer"] == "acme":
+        tls |= {"certificate": f"{ACME_DIRECTORY}/{gateway['server_name']}.crt"}
+        tls |= {"key": f"{ACME_DIRECTORY}/{gateway['server_name']}.key"}
+    tls["names"] = [gateway["server_name"]]
+    return tls
 
 
 def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, Any]]:
@@ -144,6 +171,7 @@ def _tenant(tenant: Mapping[str, Any]) -> dict[str, Any]:
         "name": tenant["name"],
         "keys": keys,
         "from": sorted(set(tenant["from"] or [])),
+        "certificate": tenant["certificate"],
         **{name: tenant[name] for name in ("requests_per_second", "burst", "concurrent", "routes", "body_bytes")},
     }
 

@@ -16,7 +16,7 @@ from ..declaration.tenants import key_digest
 from . import access
 from .egress import allowed, with_egress
 from .engine import engine_part, install_part
-from .gateway import gateway_part, key_name
+from .gateway import gateway_part, key_name, tls_part
 from .media import media_part
 from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
@@ -47,6 +47,7 @@ def build(declaration: Declaration) -> dict[str, Any]:
         "sets": access.source_sets(declaration, engines),
         "members": {group.name: [host.name for host in group.members] for group in engines},
         "secrets": _secrets(declaration),
+        "tls": tls_part(declaration),
         "matrix": _matrix(hosts),
         "start_order": start_order(declaration, engines, taken),
         "hosts": hosts,

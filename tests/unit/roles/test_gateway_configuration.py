@@ -30,6 +30,8 @@ EVERYTHING: dict[str, Any] = {
     "balancing": "tenant",
     "monitor_port": 9443,
     "cors_origins": ["https://app.example.org"],
+    "syslog": True,
+    "tls": {"certificate": "/c", "key": "/k", "client_authority": "/a"},
 }
 SMALL: dict[str, Any] = {"routes": ["chat"], "balancing": "session"}
 
@@ -37,6 +39,7 @@ SMALL: dict[str, Any] = {"routes": ["chat"], "balancing": "session"}
 def part(**gateway: Any) -> dict[str, Any]:
     """Return a gateway's part of a plan for two engines, two tenants and a monitor."""
     store = [] if gateway["routes"] == ["chat"] else ["responses-store"]
+    proved = {"certificate": "CN=b,O=Example"} if "tls" in gateway else {}
     legs = {"fabric": ["10.20.1.20"], "management": ["10.20.2.20"], "edge": ["192.0.2.20"]}
     engines = {
         f"engine{number}": {"roles": ["engine"], "node": {"addresses": {"fabric": [f"10.20.1.{number}"]}}}
@@ -56,7 +59,7 @@ def part(**gateway: Any) -> dict[str, Any]:
             "gateway": {"server_name": "llm.example.org", "tls": {"certificate": "/c", "key": "/k"}, **gateway},
             "tenants": [
                 {"name": "a", "keys": [{"id": "k1", "expires": "2030-01-01"}], "routes": ["chat"], "body_bytes": 100},
-                {"name": "b", "keys": [{"id": "k1"}], "routes": ["chat", *store], "from": ["192.0.2.0/25"]},
+                {"name": "b", "keys": [{"id": "k1"}], **proved, "routes": ["chat", *store], "from": ["192.0.2.0/25"]},
             ],
             "admin": {"ssh_from": ["10.20.2.0/24"]},
             "secrets_directory": "/srv/secrets",
@@ -149,3 +152,13 @@ def test_who_takes_a_request(tmp_path: Path, balancing: str, directive: str) -> 
 
 def test_without_monitors_nothing_listens_for_them(tmp_path: Path) -> None:
     assert "listen" not in rendered(tmp_path, SMALL)["monitor.conf"]
+
+
+def test_a_certificate_is_asked_for_where_an_authority_is_declared_only(tmp_path: Path) -> None:
+    texts = rendered(tmp_path, EVERYTHING)
+    assert '"b SUCCESS CN=b,O=Example" "";' in texts["keys.conf"]
+    assert "ssl_verify_client optional;" in texts["nginx.conf"]
+    assert "access_log syslog:server=unix:/dev/log," in texts["log.conf"]
+    texts = rendered(tmp_path, SMALL)
+    assert "ssl_verify_client" not in texts["nginx.conf"] and "ssl_client" not in texts["keys.conf"]
+    assert "syslog" not in texts["log.conf"]

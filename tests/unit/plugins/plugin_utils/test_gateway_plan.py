@@ -185,3 +185,26 @@ def test_doors_for_monitors_that_cannot_be() -> None:
 def test_origins_are_exact(origin: str) -> None:
     assert [rule for rule, *_more in found(gateway={"cors_origins": [origin]})] == ["bad-value"]
     assert part(gateway={"cors_origins": ["https://a.example"]})["cors_origins"] == ["https://a.example"]
+
+
+PRIVATE = {"issuer": "private"}
+ACME = {"issuer": "acme", "acme": {"directory": "https://ca.example/dir", "contact": "operations@example.org"}}
+
+
+def test_where_the_certificate_lies() -> None:
+    files, private, acme = (part(gateway={"tls": tls})["tls"] for tls in (CLUSTER["gateway"]["tls"], PRIVATE, ACME))
+    name = CLUSTER["gateway"]["server_name"]
+    assert [tls["names"] for tls in (files, private, acme)] == [[name]] * 3
+    assert files["certificate"] == CLUSTER["gateway"]["tls"]["certificate"] and "authority" not in files
+    directory = CLUSTER["secrets_directory"] + "/tls"
+    assert {private[member] for member in ("certificate", "key", "authority", "authority_key")} == {
+        *(f"{directory}/gateway.pem", f"{directory}/gateway.key"),
+        *(f"{directory}/authority.pem", f"{directory}/authority.key"),
+    }
+    assert acme["certificate"] == f"/var/lib/hardened-vllm-gateway/certificates/{name}.crt"
+
+
+@pytest.mark.parametrize(("tls", "ports"), [(PRIVATE, []), (ACME, ["80"])])
+def test_an_acme_server_may_ask_back(tls: dict[str, Any], ports: list[str]) -> None:
+    made = plan(declared(gateway={"tls": tls}), members(), TODAY)["hosts"]["gateway1"]
+    assert [listener["ports"] for listener in made["listeners"] if listener["name"] == "acme"] == ports

@@ -22,6 +22,7 @@ from .conftest import TODAY
 from .test_mistakes_access import MISTAKES as ACCESS
 from .test_mistakes_declared import MISTAKES as DECLARED
 from .test_mistakes_hosts import MISTAKES as HOSTS
+from .test_mistakes_tls import MISTAKES as TLS
 from .test_topology_rules import MISTAKES as TOPOLOGY_MISTAKES
 
 SOURCE = Path(__file__).resolve().parents[4] / "plugins" / "plugin_utils"
@@ -55,9 +56,10 @@ def rules_in_the_source() -> set[str]:
 
 
 def test_every_rule_has_a_sentence_that_is_tested() -> None:
-    tested = {rule for rule, _path, _mistake in (*ACCESS, *DECLARED, *HOSTS)}
+    tested = {rule for rule, _path, _mistake in (*ACCESS, *DECLARED, *HOSTS, *TLS)}
     tested |= {re.findall(r"\[([a-z-]+)\]", sentence)[0] for _name, _changes, sentence in TOPOLOGY_MISTAKES}
     tested |= {"listener-collision"}  # test_plan_properties.py
+    tested |= {"install-source"}  # test_install_rules.py
     assert rules_in_the_source() - tested == set()
     assert {"unknown-key", "ray-unsafe", "heads-uneven"} <= rules_in_the_source()
 
