@@ -33,6 +33,7 @@ import proxies  # noqa: E402
 CONNECTIONS, REQUESTS, SECONDS = 16, 4000, 4
 RATE, RATE_SECONDS = 100, 2
 STREAMS, EVENTS, EVENT_SECONDS = 8, 100, 0.005
+ALONE = 5
 IDLE_STREAMS = 1000
 BODY = json.dumps({"model": proxies.MODEL, "messages": [{"role": "user", "content": "x" * 400}]})
 ANSWER = json.dumps(
@@ -125,19 +126,23 @@ class Client:
         else:
             await self.reader.readexactly(int(lower.split(b"content-length: ")[1].split(b"\r\n")[0]))
 
-    async def stream(self) -> float:
-        """Read a stream as it comes and return how many events one read brought, on average."""
+    async def stream(self) -> tuple[float, float]:
+        """Read a stream as it comes; return events per read that brought any, and the milliseconds until the first."""
+        started = time.perf_counter()
         self.writer.write(_request(BODY.replace("{", '{"stream": true, ', 1)))
         events = reads = 0
+        first = 0.0
         data = b""
         while not data.endswith(b"0\r\n\r\n"):
             data = await self.reader.read(1 << 20)
             assert data, "the stream was cut short"
             found = data.count(b"data: {")
+            if found and not events:
+                first = (time.perf_counter() - started) * 1000
             events += found
             reads += 1 if found else 0
         assert events >= EVENTS, f"{events} events"
-        return events / reads
+        return events / reads, first
 
 
 async def _throughput(proxy: proxies.Proxy) -> tuple[int, float]:
@@ -187,9 +192,14 @@ async def _latencies(proxy: proxies.Proxy) -> tuple[float, float]:
     return quantiles[49] * 1000, quantiles[98] * 1000
 
 
-async def _streams(proxy: proxies.Proxy) -> float:
+async def _streams(proxy: proxies.Proxy) -> tuple[float, float]:
+    """Return events per read of streams side by side, and the median time to the first event of one after the other."""
     clients = [await Client(proxy).open() for _number in range(STREAMS)]
-    return statistics.mean(await asyncio.gather(*(client.stream() for client in clients)))
+    together = await asyncio.gather(*(client.stream() for client in clients))
+    alone = [(await clients[0].stream())[1] for _number in range(ALONE)]
+    for client in clients:
+        client.writer.close()
+    return statistics.mean(events for events, _first in together), statistics.median(alone)
 
 
 async def _idle(proxy: proxies.Proxy) -> float:
@@ -222,7 +232,8 @@ async def measure(proxy: proxies.Proxy) -> Numbers:
     answered, seconds = await _throughput(proxy)
     cpu = (proxy.cpu_seconds() - before) / answered * 1e6
     p50, p99 = await _latencies(proxy)
-    return {"cpu": cpu, "rate": answered / seconds, "p50": p50, "p99": p99, "per_read": await _streams(proxy)}
+    per_read, first = await _streams(proxy)
+    return {"cpu": cpu, "rate": answered / seconds, "p50": p50, "p99": p99, "per_read": per_read, "first": first}
 
 
 def candidates(
@@ -230,7 +241,8 @@ def candidates(
 ) -> dict[str, AbstractContextManager[proxies.Proxy]]:
     """Return what is compared, by name."""
     found: dict[str, AbstractContextManager[proxies.Proxy]] = {
-        "bare nginx": proxies.bare(program, place / "bare", upstream),
+        "bare nginx": proxies.plain_nginx(program, place / "bare", upstream),
+        "nginx of vLLM's docs": proxies.plain_nginx(program, place / "docs", upstream, proxies.OF_THE_DOCS),
         "ours, plain": proxies.ours(program, place / "plain", upstream, False, 10),
         "ours, plain, 10,000 tenants": proxies.ours(program, place / "many", upstream, False, 10_000),
         "ours, TLS": proxies.ours(program, place / "tls", upstream, True, 10),
@@ -250,7 +262,8 @@ def shown(values: list[float], digits: int) -> str:
 
 HEADER = (
     "| proxy | CPU per request, us | of bare nginx | requests a second | p50 at 100/s, ms | p99, ms | added p50 | added p99 | "
-    "SSE events per read | memory, MiB | KiB per idle stream |\n|---|---|---|---|---|---|---|---|---|---|---|"
+    "first event, ms | added | SSE events per read | memory, MiB | KiB per idle stream |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -266,7 +279,8 @@ def table(runs: dict[str, list[Numbers]], memory: dict[str, tuple[float, float]]
         idle = [f"{value:.1f}" for value in memory[name]] if name in memory else ["", ""]
         cpu = shown(columns["cpu"], 0) if name != "direct" else ""
         parts = [name, cpu, share, shown(columns["rate"], 0), shown(columns["p50"], 2), shown(columns["p99"], 2)]
-        parts += [f"{value:.2f}" for value in added] + [shown(columns["per_read"], 3), *idle]
+        parts += [f"{value:.2f}" for value in added] + [shown(columns["first"], 2)]
+        parts += [f"{middle[name]['first'] - middle['direct']['first']:.2f}", shown(columns["per_read"], 3), *idle]
         yield f"| {' | '.join(parts)} |"
 
 

@@ -49,6 +49,38 @@ http {{
 """
 
 
+# What vLLM's own page on nginx shows, with this machine's addresses.
+OF_THE_DOCS = """\
+daemon off;
+pid {directory}/nginx.pid;
+worker_processes 1;
+error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/unused;
+    uwsgi_temp_path {directory}/unused;
+    scgi_temp_path {directory}/unused;
+    upstream backend {{
+        least_conn;
+        server 127.0.0.1:{upstream} max_fails=3 fail_timeout=10000s;
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://backend;
+            proxy_set_header Host $host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
+
+
 @dataclass(frozen=True)
 class Proxy:
     """A running proxy: where it listens, and its first process."""
@@ -124,8 +156,13 @@ def listening(port: int, alive: Callable[[], bool]) -> bool:
     return False
 
 
-def gateway_part(port: int, upstream: int, tenants: int) -> dict[str, Any]:
-    """Return a gateway's part of a plan with so many tenants; the last one has KEY."""
+def gateway_part(
+    port: int, upstream: int, tenants: int = 1, last: dict[str, Any] | None = None, **gateway: Any
+) -> dict[str, Any]:
+    """Return a gateway's part of a plan with so many tenants; the last one has KEY, and what ``last`` says.
+
+    ``gateway`` is more of the declaration of the gateway. ``port`` and ``upstream`` are on 127.0.0.1.
+    """
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     limits = {"requests_per_second": 100_000, "burst": 100_000, "concurrent": 65_535}
     names = [f"tenant-{number}" for number in range(tenants - 1)]
@@ -138,8 +175,11 @@ def gateway_part(port: int, upstream: int, tenants: int) -> dict[str, Any]:
             "topology": "replicas",
             "model": {"path": "/srv/models/mock", "name": MODEL},
             "networks": {"fabric": {"cidrs": ["10.0.0.0/24"]}, "edge": {"cidrs": ["192.0.2.0/24"]}},
-            "gateway": {"server_name": "localhost", "tls": {"certificate": "/c", "key": "/k"}},
-            "tenants": [{"name": name, "keys": [{"id": "k", "sha256": key}], **limits} for name, key in keys.items()],
+            "gateway": {"server_name": "localhost", "tls": {"certificate": "/c", "key": "/k"}, **gateway},
+            "tenants": [
+                {"name": name, "keys": [{"id": "k", "sha256": key}], **limits, **((last or {}) if name == "last" else {})}
+                for name, key in keys.items()
+            ],
             "admin": {"ssh_from": ["10.0.0.0/24"]},
             "secrets_directory": "/s",
         },
@@ -172,31 +212,48 @@ def _certificate(directory: Path) -> None:
     subprocess.run([*argv, *files], check=True, capture_output=True)
 
 
-@contextlib.contextmanager
-def ours(program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int) -> Iterator[Proxy]:
-    """Run nginx with the role's own configuration, of which only the certificate is left out where ``tls`` is false."""
-    port = free_port()
-    directory.mkdir()
+def write_gateway(
+    program: tuple[str, str], directory: Path, part: dict[str, Any], tls: bool = True, **variables: Any
+) -> Path:
+    """Write the role's own configuration for ``part``, without TLS if so wished; return the file nginx starts with."""
     for name in ("body", "proxy", "unused"):
-        (directory / name).mkdir()
-    variables: dict[str, Any] = {"__gateway_modules_directory": program[1], "gateway_worker_processes": 1}
-    render(directory, gateway_part(port, upstream, tenants), **variables)
-    _certificate(directory)
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    own = {"__gateway_modules_directory": program[1], "gateway_worker_processes": 1, **variables}
+    render(directory, part, **own)
+    if not (directory / "tls.crt").exists():
+        _certificate(directory)
     main = directory / "nginx.conf"
-    text = main.read_text().replace("daemon on;", "daemon off;")
-    if not tls:
-        text = text.replace(" ssl http2", "")
-    main.write_text(text)
-    with _running([program[0], "-c", str(main)], port, tls) as proxy:
+    # As root nginx would give up its rights for a user that may not write here.
+    text = main.read_text().replace("daemon on;", "daemon off;\nuser root;")
+    main.write_text(text if tls else text.replace(" ssl http2", ""))
+    return main
+
+
+@contextlib.contextmanager
+def gateway(
+    program: tuple[str, str], directory: Path, part: dict[str, Any], tls: bool = True, **variables: Any
+) -> Iterator[Proxy]:
+    """Run nginx with the role's own configuration for ``part``."""
+    main = write_gateway(program, directory, part, tls, **variables)
+    with _running([program[0], "-c", str(main)], part["listen"][0]["port"], tls) as proxy:
         yield proxy
 
 
+def ours(
+    program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int
+) -> contextlib.AbstractContextManager[Proxy]:
+    """Run nginx with the role's own configuration for so many tenants."""
+    return gateway(program, directory, gateway_part(free_port(), upstream, tenants), tls)
+
+
 @contextlib.contextmanager
-def bare(program: tuple[str, str], directory: Path, upstream: int) -> Iterator[Proxy]:
-    """Run nginx as a proxy that hands everything on."""
+def plain_nginx(
+    program: tuple[str, str], directory: Path, upstream: int, configuration: str = BARE
+) -> Iterator[Proxy]:
+    """Run nginx with another configuration than ours, by default one that hands everything on."""
     port = free_port()
     directory.mkdir()
-    (directory / "nginx.conf").write_text(BARE.format(directory=directory, port=port, upstream=upstream))
+    (directory / "nginx.conf").write_text(configuration.format(directory=directory, port=port, upstream=upstream))
     with _running([program[0], "-c", str(directory / "nginx.conf")], port, False) as proxy:
         yield proxy
 
