@@ -47,8 +47,6 @@ http {{
     }}
 }}
 """
-
-
 # What vLLM's own page on nginx shows, with this machine's addresses.
 OF_THE_DOCS = """\
 daemon off;
@@ -156,17 +154,31 @@ def listening(port: int, alive: Callable[[], bool]) -> bool:
     return False
 
 
+def tenant_key(number: int) -> str:
+    """Return the key of tenant ``number`` of ``gateway_part``, from 0; the last tenant has KEY instead."""
+    return f"a-key-of-tenant-{number}"
+
+
 def gateway_part(
-    port: int, upstream: int, tenants: int = 1, last: dict[str, Any] | None = None, **gateway: Any
+    port: int, upstream: int, tenants: int = 1, last: dict[str, Any] | None = None, kinds: int = 1, **gateway: Any
 ) -> dict[str, Any]:
     """Return a gateway's part of a plan with so many tenants; the last one has KEY, and what ``last`` says.
 
-    ``gateway`` is more of the declaration of the gateway. ``port`` and ``upstream`` are on 127.0.0.1.
+    Their limits differ in ``kinds`` ways. ``gateway`` is more of the declaration of the gateway. ``port`` and
+    ``upstream`` are on 127.0.0.1.
     """
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    limits = {"requests_per_second": 100_000, "burst": 100_000, "concurrent": 65_535}
-    names = [f"tenant-{number}" for number in range(tenants - 1)]
-    keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in names} | {"last": digest}
+    limits = {"burst": 100_000, "concurrent": 65_535}
+    keys = {f"tenant-{number}": tenant_key(number) for number in range(tenants - 1)} | {"last": KEY}
+    declared = [
+        {
+            "name": name,
+            "keys": [{"id": "k", "sha256": hashlib.sha256(key.encode()).hexdigest()}],
+            "requests_per_second": 100_000 - number % kinds,
+            **limits,
+            **((last or {}) if name == "last" else {}),
+        }
+        for number, (name, key) in enumerate(keys.items())
+    ]
     addresses = {"fabric": ["10.0.0.1"], "edge": ["192.0.2.1"]}
     made = plan(
         {
@@ -176,10 +188,7 @@ def gateway_part(
             "model": {"path": "/srv/models/mock", "name": MODEL},
             "networks": {"fabric": {"cidrs": ["10.0.0.0/24"]}, "edge": {"cidrs": ["192.0.2.0/24"]}},
             "gateway": {"server_name": "localhost", "tls": {"certificate": "/c", "key": "/k"}, **gateway},
-            "tenants": [
-                {"name": name, "keys": [{"id": "k", "sha256": key}], **limits, **((last or {}) if name == "last" else {})}
-                for name, key in keys.items()
-            ],
+            "tenants": declared,
             "admin": {"ssh_from": ["10.0.0.0/24"]},
             "secrets_directory": "/s",
         },
@@ -231,25 +240,30 @@ def write_gateway(
 
 @contextlib.contextmanager
 def gateway(
-    program: tuple[str, str], directory: Path, part: dict[str, Any], tls: bool = True, **variables: Any
+    program: tuple[str, str],
+    directory: Path,
+    part: dict[str, Any],
+    tls: bool = True,
+    change: Callable[[Path], None] | None = None,
+    **variables: Any,
 ) -> Iterator[Proxy]:
-    """Run nginx with the role's own configuration for ``part``."""
+    """Run nginx with the role's own configuration for ``part``, after ``change`` has had its way with the files."""
     main = write_gateway(program, directory, part, tls, **variables)
+    if change is not None:
+        change(directory)
     with _running([program[0], "-c", str(main)], part["listen"][0]["port"], tls) as proxy:
         yield proxy
 
 
 def ours(
-    program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int
+    program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int, kinds: int = 1
 ) -> contextlib.AbstractContextManager[Proxy]:
-    """Run nginx with the role's own configuration for so many tenants."""
-    return gateway(program, directory, gateway_part(free_port(), upstream, tenants), tls)
+    """Run nginx with the role's own configuration for so many tenants, whose limits differ in ``kinds`` ways."""
+    return gateway(program, directory, gateway_part(free_port(), upstream, tenants, kinds=kinds), tls)
 
 
 @contextlib.contextmanager
-def plain_nginx(
-    program: tuple[str, str], directory: Path, upstream: int, configuration: str = BARE
-) -> Iterator[Proxy]:
+def plain_nginx(program: tuple[str, str], directory: Path, upstream: int, configuration: str = BARE) -> Iterator[Proxy]:
     """Run nginx with another configuration than ours, by default one that hands everything on."""
     port = free_port()
     directory.mkdir()
