@@ -7,13 +7,14 @@ Runs are interleaved; the table shows the median of the runs and, in brackets, t
 share the processors with the proxy, so requests a second are limited by the client; processor time is the proxy's alone.
 vllm-router and LiteLLM are measured when .cache/bench/vllm-router and .cache/bench/litellm are virtual environments that hold them.
 
-Usage: PYTHONPATH=.cache python tests/benchmarks/bench_gateway.py [RUNS]
+Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_gateway.py [RUNS [PAGE]]; PAGE is a file the result is written to as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -175,6 +176,24 @@ def table(runs: dict[str, list[Numbers]], memory: dict[str, tuple[float, float]]
         yield f"| {' | '.join(parts)} |"
 
 
+PAGE = """\
+# What the gateway costs
+
+Written by tests/benchmarks/bench_gateway.py: one run on one machine, which says how proxies compare and little about yours.
+Client, mock of vLLM and proxy share the processors, so that processor time is the honest figure and requests a second are the client's limit.
+Medians of interleaved rounds, with the smallest and largest in brackets; "added" is in milliseconds over no proxy at all.
+
+"""
+
+
+def machine(program: str, runs: int) -> str:
+    """Return what the numbers were measured on."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    models = [line.split(": ", 1)[1] for line in lines if line.startswith("model name")]
+    version = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stderr.split("/")[-1].strip()
+    return f"{len(models)} processors ({models[0] if models else 'unknown'}), nginx {version} with one worker, {runs} rounds."
+
+
 def goals(runs: dict[str, list[Numbers]]) -> Iterator[str]:
     """Yield what the gateway is to cost at most, and whether it did in these runs."""
     middle = {name: {key: statistics.median(run[key] for run in of) for key in of[0]} for name, of in runs.items()}
@@ -225,11 +244,12 @@ def main() -> int:
                     memory[name] = (base, asyncio.run(asyncio.wait_for(_idle(proxy), 60)))
                 except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
                     print(f"{name} does not hold {IDLE_STREAMS} idle streams: {type(error).__name__} {error}")
-        print(HEADER)
-        for row in table(numbers, memory):
-            print(row, flush=True)
-        for line in goals(numbers):
-            print(line)
+    lines = [HEADER, *table(numbers, memory), "", *(f"- {line}" for line in goals(numbers))]
+    print("\n".join(lines))
+    if len(sys.argv) > 2:
+        Path(sys.argv[2]).write_text(
+            f"{PAGE}{machine(program[0], runs)}\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
+        )
     return 0
 
 

@@ -175,7 +175,7 @@ def test_a_websocket_is_asked_for_on_its_route_alone(service: Service, journal: 
 def metrics(console: Console) -> dict[str, float]:
     """The sums over both ranks of what this test looks at."""
     text = console.run("curl", "--silent", "--fail", "http://10.220.1.11:8000/metrics")
-    names = ("num_requests_running", "num_requests_waiting", "generation_tokens_total")
+    names = ("num_requests_running", "num_requests_waiting", "request_success_total")
     return {
         name: sum(float(value) for value in re.findall(rf"(?m)^vllm:{name}\{{.*\}} (\S+)$", text)) for name in names
     }
@@ -204,21 +204,20 @@ def open_streams(service: Service, count: int) -> list[openai.Stream[Any]]:
 
 
 def test_streams_that_are_read_to_their_end(service: Service, console: Callable[[str], Console]) -> None:
-    """The test after this one can fail: left alone, the engines make every token."""
+    """The test after this one can fail: left alone, the engines answer every request to its end."""
     gateway = console("gateway")
     before = idle(gateway, 60)
     for stream in open_streams(service, 4):
         assert list(stream)[-1].choices[0].finish_reason == "length"
-    made = idle(gateway, LEFT_SECONDS)["generation_tokens_total"] - before["generation_tokens_total"]
-    assert made == 4 * TOKENS
+    assert idle(gateway, LEFT_SECONDS)["request_success_total"] - before["request_success_total"] == 4
 
 
 def test_streams_whose_client_leaves_are_given_up(service: Service, console: Callable[[str], Console]) -> None:
     gateway = console("gateway")
     before = idle(gateway, 60)
-    streams = open_streams(service, LEFT)
-    assert metrics(gateway)["num_requests_running"] > 0
-    for stream in streams:
+    # Nothing that takes time may stand between these two: the engines are quick with a model this small.
+    for stream in open_streams(service, LEFT):
         stream.close()
-    made = idle(gateway, LEFT_SECONDS)["generation_tokens_total"] - before["generation_tokens_total"]
-    assert made < LEFT * TOKENS / 2, "most of what was asked for is never made"
+    after = idle(gateway, LEFT_SECONDS)
+    finished = after["request_success_total"] - before["request_success_total"]
+    assert finished < LEFT / 2, "what nobody waits for is not finished"
