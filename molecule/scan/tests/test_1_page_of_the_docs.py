@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,6 +55,14 @@ def page(console: Callable[[str], Console]) -> Iterator[None]:
     gateway.shell("kill $(cat /run/page.pid); rm /root/page.conf")
     run = runs.play("scan", ROOT / "playbooks/site.yml", "--tags", "isolation")
     assert run.code == 0, run.text
+
+
+def test_gixy_finds_a_weakness(tmp_path: Path) -> None:
+    """What it finds in ours, a unit test says: nothing."""
+    (tmp_path / "nginx.conf").write_text(PAGE)
+    argv = [sys.executable, "-m", "gixy", "-f", "json", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "HIGH" in {finding["severity"] for finding in json.loads(done.stdout)}
 
 
 def test_nmap_finds_other_ports() -> None:
