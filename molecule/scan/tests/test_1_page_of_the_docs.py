@@ -70,14 +70,14 @@ def test_nmap_finds_other_ports() -> None:
 
 
 def test_sslyze_finds_weak_suites() -> None:
-    assert any("cipher suites" in line for line in differences_from_intermediate(8443))
+    assert any("Cipher suites" in line for line in differences_from_intermediate(8443))
 
 
 def test_testssl_finds_weaknesses(tmp_path: Path) -> None:
-    assert set(weaknesses(8443, tmp_path / "report.json")) - set(weaknesses(443, tmp_path / "ours.json"))
+    assert "security_headers" in weaknesses(8443, tmp_path / "report.json")
 
 
 def test_schemathesis_gets_through_without_a_key(document: Path, tmp_path: Path) -> None:
     chosen = [f"--include-path={path}" for path in KEYLESS]
-    asked = fuzz(f"http://{EDGE4}", document, tmp_path / "report.har", "--max-examples=3", *chosen)
+    asked = fuzz(f"http://{EDGE4}", document, tmp_path / "report.har", "--phases=fuzzing", "--max-examples=5", *chosen)
     assert {one.path for one in asked if one.status == 200} == set(KEYLESS)
