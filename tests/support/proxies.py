@@ -144,8 +144,8 @@ def free_port() -> int:
 
 
 def listening(port: int, alive: Callable[[], bool]) -> bool:
-    """Wait until something listens on ``port``; return false when it is no longer alive, or after a minute."""
-    for _attempt in range(600):
+    """Wait until something listens on ``port``; return false when it is no longer alive, or after three minutes."""
+    for _attempt in range(1800):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return True
         if not alive():
