@@ -35,6 +35,11 @@ def test_testssl_finds_nothing_worse_than_low(tmp_path: Path) -> None:
     assert weaknesses(443, tmp_path / "report.json") == {}
 
 
+def known(document: Path) -> set[str]:
+    """The routes of vLLM's document whose path is no pattern."""
+    return {path for path in json.loads(document.read_text())["paths"] if "{" not in path}
+
+
 def test_schemathesis_with_a_key(
     document: Path, tmp_path: Path, key: str, log: Log, journal: Callable[[], str]
 ) -> None:
@@ -48,8 +53,7 @@ def test_schemathesis_with_a_key(
         "--max-examples=25",
         "--request-timeout=60",
     )
-    known = {path for path in json.loads(document.read_text())["paths"] if "{" not in path}
-    assert known <= {one.path for one in asked}, "every route was tried"
+    assert known(document) <= {one.path for one in asked}, "every route was tried"
     assert len(asked) > 200
     allowed = {path for _method, path in DECLARED}
     assert [one for one in asked if (one.method, one.path) not in DECLARED and one.status < 400] == []
@@ -69,7 +73,7 @@ def test_schemathesis_with_a_key(
 
 def test_schemathesis_without_a_key(document: Path, tmp_path: Path, log: Log, journal: Callable[[], str]) -> None:
     asked = fuzz(f"https://{EDGE4}", document, tmp_path / "report.har", "--max-examples=3", "--phases=fuzzing")
-    assert len(asked) > 50
+    assert known(document) <= {one.path for one in asked}, "every route was tried"
     assert {one.status for one in asked} <= {400, 401, 429}
     assert {line["upstream"] for line in log()} == {""}
     assert f"{GATEWAY}:" not in journal()
