@@ -47,6 +47,36 @@ http {{
     }}
 }}
 """
+# What vLLM's own page on nginx shows, with this machine's addresses.
+OF_THE_DOCS = """\
+daemon off;
+pid {directory}/nginx.pid;
+worker_processes 1;
+error_log stderr error;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/unused;
+    uwsgi_temp_path {directory}/unused;
+    scgi_temp_path {directory}/unused;
+    upstream backend {{
+        least_conn;
+        server 127.0.0.1:{upstream} max_fails=3 fail_timeout=10000s;
+    }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://backend;
+            proxy_set_header Host $host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+        }}
+    }}
+}}
+"""
 
 
 @dataclass(frozen=True)
@@ -114,8 +144,8 @@ def free_port() -> int:
 
 
 def listening(port: int, alive: Callable[[], bool]) -> bool:
-    """Wait until something listens on ``port``; return false when it is no longer alive, or after a minute."""
-    for _attempt in range(600):
+    """Wait until something listens on ``port``; return false when it is no longer alive, or after three minutes."""
+    for _attempt in range(1800):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return True
         if not alive():
@@ -124,12 +154,31 @@ def listening(port: int, alive: Callable[[], bool]) -> bool:
     return False
 
 
-def gateway_part(port: int, upstream: int, tenants: int) -> dict[str, Any]:
-    """Return a gateway's part of a plan with so many tenants; the last one has KEY."""
-    digest = hashlib.sha256(KEY.encode()).hexdigest()
-    limits = {"requests_per_second": 100_000, "burst": 100_000, "concurrent": 65_535}
-    names = [f"tenant-{number}" for number in range(tenants - 1)]
-    keys = {name: hashlib.sha256(name.encode()).hexdigest() for name in names} | {"last": digest}
+def tenant_key(number: int) -> str:
+    """Return the key of tenant ``number`` of ``gateway_part``, from 0; the last tenant has KEY instead."""
+    return f"a-key-of-tenant-{number}"
+
+
+def gateway_part(
+    port: int, upstream: int, tenants: int = 1, last: dict[str, Any] | None = None, kinds: int = 1, **gateway: Any
+) -> dict[str, Any]:
+    """Return a gateway's part of a plan with so many tenants; the last one has KEY, and what ``last`` says.
+
+    Their limits differ in ``kinds`` ways. ``gateway`` is more of the declaration of the gateway. ``port`` and
+    ``upstream`` are on 127.0.0.1.
+    """
+    limits = {"burst": 100_000, "concurrent": 65_535}
+    keys = {f"tenant-{number}": tenant_key(number) for number in range(tenants - 1)} | {"last": KEY}
+    declared = [
+        {
+            "name": name,
+            "keys": [{"id": "k", "sha256": hashlib.sha256(key.encode()).hexdigest()}],
+            "requests_per_second": 100_000 - number % kinds,
+            **limits,
+            **((last or {}) if name == "last" else {}),
+        }
+        for number, (name, key) in enumerate(keys.items())
+    ]
     addresses = {"fabric": ["10.0.0.1"], "edge": ["192.0.2.1"]}
     made = plan(
         {
@@ -138,8 +187,8 @@ def gateway_part(port: int, upstream: int, tenants: int) -> dict[str, Any]:
             "topology": "replicas",
             "model": {"path": "/srv/models/mock", "name": MODEL},
             "networks": {"fabric": {"cidrs": ["10.0.0.0/24"]}, "edge": {"cidrs": ["192.0.2.0/24"]}},
-            "gateway": {"server_name": "localhost", "tls": {"certificate": "/c", "key": "/k"}},
-            "tenants": [{"name": name, "keys": [{"id": "k", "sha256": key}], **limits} for name, key in keys.items()],
+            "gateway": {"server_name": "localhost", "tls": {"certificate": "/c", "key": "/k"}, **gateway},
+            "tenants": declared,
             "admin": {"ssh_from": ["10.0.0.0/24"]},
             "secrets_directory": "/s",
         },
@@ -172,31 +221,53 @@ def _certificate(directory: Path) -> None:
     subprocess.run([*argv, *files], check=True, capture_output=True)
 
 
-@contextlib.contextmanager
-def ours(program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int) -> Iterator[Proxy]:
-    """Run nginx with the role's own configuration, of which only the certificate is left out where ``tls`` is false."""
-    port = free_port()
-    directory.mkdir()
+def write_gateway(
+    program: tuple[str, str], directory: Path, part: dict[str, Any], tls: bool = True, **variables: Any
+) -> Path:
+    """Write the role's own configuration for ``part``, without TLS if so wished; return the file nginx starts with."""
     for name in ("body", "proxy", "unused"):
-        (directory / name).mkdir()
-    variables: dict[str, Any] = {"__gateway_modules_directory": program[1], "gateway_worker_processes": 1}
-    render(directory, gateway_part(port, upstream, tenants), **variables)
-    _certificate(directory)
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    own = {"__gateway_modules_directory": program[1], "gateway_worker_processes": 1, **variables}
+    render(directory, part, **own)
+    if not (directory / "tls.crt").exists():
+        _certificate(directory)
     main = directory / "nginx.conf"
-    text = main.read_text().replace("daemon on;", "daemon off;")
-    if not tls:
-        text = text.replace(" ssl http2", "")
-    main.write_text(text)
-    with _running([program[0], "-c", str(main)], port, tls) as proxy:
+    # As root nginx would give up its rights for a user that may not write here.
+    text = main.read_text().replace("daemon on;", "daemon off;\nuser root;")
+    main.write_text(text if tls else text.replace(" ssl http2", ""))
+    return main
+
+
+@contextlib.contextmanager
+def gateway(
+    program: tuple[str, str],
+    directory: Path,
+    part: dict[str, Any],
+    tls: bool = True,
+    change: Callable[[Path], None] | None = None,
+    **variables: Any,
+) -> Iterator[Proxy]:
+    """Run nginx with the role's own configuration for ``part``, after ``change`` has had its way with the files."""
+    main = write_gateway(program, directory, part, tls, **variables)
+    if change is not None:
+        change(directory)
+    with _running([program[0], "-c", str(main)], part["listen"][0]["port"], tls) as proxy:
         yield proxy
 
 
+def ours(
+    program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int, kinds: int = 1
+) -> contextlib.AbstractContextManager[Proxy]:
+    """Run nginx with the role's own configuration for so many tenants, whose limits differ in ``kinds`` ways."""
+    return gateway(program, directory, gateway_part(free_port(), upstream, tenants, kinds=kinds), tls)
+
+
 @contextlib.contextmanager
-def bare(program: tuple[str, str], directory: Path, upstream: int) -> Iterator[Proxy]:
-    """Run nginx as a proxy that hands everything on."""
+def plain_nginx(program: tuple[str, str], directory: Path, upstream: int, configuration: str = BARE) -> Iterator[Proxy]:
+    """Run nginx with another configuration than ours, by default one that hands everything on."""
     port = free_port()
     directory.mkdir()
-    (directory / "nginx.conf").write_text(BARE.format(directory=directory, port=port, upstream=upstream))
+    (directory / "nginx.conf").write_text(configuration.format(directory=directory, port=port, upstream=upstream))
     with _running([program[0], "-c", str(directory / "nginx.conf")], port, False) as proxy:
         yield proxy
 

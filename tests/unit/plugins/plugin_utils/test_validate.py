@@ -59,7 +59,6 @@ def test_every_rule_has_a_sentence_that_is_tested() -> None:
     tested = {rule for rule, _path, _mistake in (*ACCESS, *DECLARED, *HOSTS, *TLS)}
     tested |= {re.findall(r"\[([a-z-]+)\]", sentence)[0] for _name, _changes, sentence in TOPOLOGY_MISTAKES}
     tested |= {"listener-collision"}  # test_plan_properties.py
-    tested |= {"install-source"}  # test_install_rules.py
     assert rules_in_the_source() - tested == set()
     assert {"unknown-key", "ray-unsafe", "heads-uneven"} <= rules_in_the_source()
 
