@@ -52,12 +52,9 @@ def read_key(path):
 
 def generate(address, port, model, key, rank=None, timeout=60.0):
     """Let the engine generate one token, on the data-parallel ``rank`` where one is given. Returns an Answer."""
-    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-    if rank is not None:
-        headers["X-data-parallel-rank"] = str(rank)
-    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0})
+    asked = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
     try:
-        status, content = _exchange(address, port, "POST", "/v1/completions", body, headers, timeout)
+        status, content = _complete(address, port, asked, key, rank, timeout)
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, None, "%s: %s" % (type(error).__name__, error))
     if status != 200:
@@ -75,12 +72,9 @@ def likelihood(address, port, model, key, rank=None, timeout=60.0):
 
     A figure of the weights and the code that runs them, not of chance.
     """
-    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-    if rank is not None:
-        headers["X-data-parallel-rank"] = str(rank)
     asked = {"model": model, "prompt": SAMPLE, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     try:
-        status, content = _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout)
+        status, content = _complete(address, port, asked, key, rank, timeout)
     except (OSError, http.client.HTTPException) as error:
         return [], "%s: %s" % (type(error).__name__, error)
     if status != 200:
@@ -107,6 +101,14 @@ def tokens_by_rank(address, port, timeout=10.0):
             if engine:
                 counts[int(engine[1])] = counts.get(int(engine[1]), 0) + int(float(match["value"]))
     return counts
+
+
+def _complete(address, port, asked, key, rank, timeout):
+    """Ask for the completion ``asked`` (dict), on the data-parallel ``rank`` unless it is None. Returns (status, body)."""
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    if rank is not None:
+        headers["X-data-parallel-rank"] = str(rank)
+    return _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout)
 
 
 def _exchange(address, port, method, path, body, headers, timeout):
