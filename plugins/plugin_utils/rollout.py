@@ -36,6 +36,41 @@ class Step(TypedDict):
     ready_seconds: int
 
 
+class Change(TypedDict):
+    """The change of a cluster. ``away``: for whom service is away and how long, empty when for nobody."""
+
+    steps: list[Step]
+    away: str
+
+
+def change(hosts: Mapping[str, Mapping[str, Any]], drained: Mapping[str, str], drain_seconds: int) -> Change:
+    """Plan the change of the cluster whose nodes and gateways are ``hosts``.
+
+    Each host is ``{"plan": {cluster, host}, "looks": {engine: what was seen there}}``; ``drained`` says who drained an upstream.
+    Raises ValueError when the hosts are of no cluster, of several, or not all of one.
+    """
+    clusters = sorted({host["plan"]["cluster"]["cluster"] for host in hosts.values()})
+    if len(clusters) != 1:
+        raise ValueError(
+            f"one cluster changes at a time, found {', '.join(clusters) or 'none'}; choose one with --limit"
+        )
+    parts = {name: host["plan"]["host"] for name, host in hosts.items()}
+    members: Mapping[str, Sequence[str]] = next(iter(hosts.values()))["plan"]["cluster"]["members"]
+    missing = sorted({node for nodes in members.values() for node in nodes} - hosts.keys())
+    missing += [] if any(part["gateway"] for part in parts.values()) else ["its gateways"]
+    if missing:
+        raise ValueError(
+            f"the run does not reach all of the cluster, missing {', '.join(missing)}; run without --limit or name them too"
+        )
+    seen: dict[str, list[Mapping[str, Any]]] = {}
+    for host in hosts.values():
+        for engine, look in host["looks"].items():
+            seen.setdefault(engine, []).append(look)
+    looks = {engine: combine(parts_seen) for engine, parts_seen in seen.items()}
+    found = steps(parts, members, looks, drained)
+    return Change(steps=found, away=interruption(found, looks, drain_seconds))
+
+
 def combine(seen: Iterable[Mapping[str, Any]]) -> Look:
     """Combine what the nodes of one engine said: each ``{restart, serves, likelihood, start_seconds}``."""
     parts = list(seen)
