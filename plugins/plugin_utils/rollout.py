@@ -24,10 +24,14 @@ class Look(TypedDict):
 
 
 class Step(TypedDict):
-    """The change of one engine. ``drain`` and ``readmit`` name upstreams of the gateways; ``alone``: nobody serves in its place."""
+    """The change of one engine. ``drain`` and ``readmit`` name upstreams of the gateways; ``alone``: nobody serves in its place.
+
+    ``processes``: by node, the ``name`` of the engine's process there and its ``api`` (address and port, None without one).
+    """
 
     engine: str
     members: list[str]
+    processes: dict[str, dict[str, Any]]
     restart: bool
     drain: list[str]
     readmit: list[str]
@@ -108,6 +112,7 @@ def steps(
             Step(
                 engine=name,
                 members=list(members[name]),
+                processes=_processes(hosts, name),
                 restart=look["restart"],
                 drain=own if look["restart"] else [],
                 readmit=own if look["restart"] else [upstream for upstream in own if upstream in drained],
@@ -127,6 +132,16 @@ def _engines(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, A
         for process in host["engines"]:
             found.setdefault(process["group_name"], process)
     return dict(sorted(found.items()))
+
+
+def _processes(hosts: Mapping[str, Mapping[str, Any]], engine: str) -> dict[str, dict[str, Any]]:
+    """Return what of each node's process of an engine a step needs."""
+    return {
+        node: {"name": process["name"], "api": process["api"]}
+        for node, host in sorted(hosts.items())
+        for process in host["engines"]
+        if process["group_name"] == engine
+    }
 
 
 def _upstreams(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
