@@ -13,7 +13,7 @@ from dataclasses import dataclass
 LARGEST_ANSWER = 8 * 1024 * 1024
 _COUNTER = re.compile(r"vllm:generation_tokens_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
-_KEY_LINE = re.compile(r'api-key:\s*(".*")\s*')
+_KEY_LINE = re.compile(r"api-key:\s*(\S.*)")
 
 
 # Plain words that every model has seen; long enough that one odd token does not decide, short enough for any context.
@@ -33,8 +33,11 @@ class Answer:
     text: str
 
 
-def read_key(path):
-    """Return the upstream key (str) in vLLM's configuration file ``path``, where it is the value of api-key."""
+def read_keys(path):
+    """Return the upstream keys (list of str, at least one) in vLLM's configuration file ``path``, the value of api-key there.
+
+    There are two while one takes the other's place; the engine takes both.
+    """
     try:
         with open(path, encoding="utf-8") as handle:
             lines = handle.read().splitlines()
@@ -43,10 +46,12 @@ def read_key(path):
     for line in lines:
         match = _KEY_LINE.fullmatch(line)
         if match:
-            try:
-                return json.loads(match[1])
-            except ValueError:
-                break
+            with contextlib.suppress(ValueError):
+                value = json.loads(match[1])
+                keys = value if isinstance(value, list) else [value]
+                if keys and all(isinstance(key, str) for key in keys):
+                    return keys
+            break
     raise KeyFileError('%s: no line of the form  api-key: "..."  is in it; let the role engine write it again' % path)
 
 

@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     """vLLM's API as far as readiness and clients ask for it."""
 
     protocol_version = "HTTP/1.1"
-    key = ""
+    keys: tuple[str, ...] = ()
     peer = ""
     release = ""
     judgement = -2.0
@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         rank = int(self.headers.get("X-data-parallel-rank", 0))
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.headers["Authorization"] != f"Bearer {self.key}":
+        if self.headers["Authorization"] not in [f"Bearer {key}" for key in self.keys]:
             self.answer(401, b'{"error":"Unauthorized"}')
             return
         try:
@@ -140,7 +140,8 @@ def main() -> None:
             listener.accept()[0].close()
     if BEHAVIOUR.exists():
         behave()
-    Handler.key = json.loads(given.config.read_text().split("api-key:")[1])
+    keys = json.loads(given.config.read_text().split("api-key:")[1])
+    Handler.keys = tuple(keys) if isinstance(keys, list) else (keys,)
     Handler.peer = given.stand_in_peer
     Handler.tokens = dict.fromkeys(range(given.stand_in_ranks), 0)
     Server((given.host, given.port), Handler).serve_forever()
