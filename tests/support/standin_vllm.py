@@ -7,6 +7,8 @@ ranks but the first it needs the ``--stand-in-peer`` H, where ``--headless --hos
 serves nobody and ends with status 3. Without --stand-in-ranks it says that it is no vLLM and ends with status 3. Other options of vLLM are
 accepted and ignored.
 
+Asked to complete "fall silent" it generates nothing any more, for anybody, and answers /health and /metrics as before.
+
 A wheel may carry a behaviour, for one rank: ``works``, ``crashes`` at start, or ``garbage``: it answers as quickly as any
 other and judges a text as broken weights would. Each names its release in its answers and takes LOADING_SECONDS to start.
 """
@@ -26,6 +28,7 @@ PEER_PORT = 29550
 LOADING_SECONDS = 2
 EVENTS = 20
 EVENT_SECONDS = 0.15
+SILENCE = "fall silent"
 BEHAVIOUR = Path(__file__).parents[2] / "behaviour.json"
 
 
@@ -37,6 +40,7 @@ class Handler(BaseHTTPRequestHandler):
     peer = ""
     release = ""
     judgement = -2.0
+    silent = False
     tokens: dict[int, int]
 
     def do_POST(self) -> None:
@@ -45,6 +49,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.headers["Authorization"] not in [f"Bearer {key}" for key in self.keys]:
             self.answer(401, b'{"error":"Unauthorized"}')
             return
+        if asked.get("prompt") == SILENCE:
+            Handler.silent = True
+        while self.silent:
+            time.sleep(1)
         try:
             if rank:
                 socket.create_connection((self.peer, PEER_PORT), timeout=5).close()
