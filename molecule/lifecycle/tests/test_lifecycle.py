@@ -7,17 +7,15 @@ The releases are stand-ins (prepare.yml): 0.30.0 and 0.31.0 work, 0.32.0 crashes
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.paths import CHECKOUT
 from lab.testing import Console
+from lifecycle import support
+from lifecycle.support import nothing_lost
 
 PLAY_SECONDS = 300
 
@@ -26,15 +24,7 @@ PLAY_SECONDS = 300
 def start(lab_inventory: Path) -> Callable[..., subprocess.Popen[str]]:
     """A function that starts one of the collection's playbooks with extra variables."""
 
-    def run(name: str, **variables: object) -> subprocess.Popen[str]:
-        argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(lab_inventory)]
-        argv += [f"playbooks/{name}.yml", "--extra-vars", json.dumps(variables)]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
-        return subprocess.Popen(
-            argv, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    return run
+    return lambda name, **variables: support.start_play(lab_inventory, name, **variables)
 
 
 @pytest.fixture
@@ -47,12 +37,6 @@ def play(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int
         return process.returncode, output
 
     return run
-
-
-def nothing_lost(ledger: dict) -> None:
-    assert ledger["failed"] == []
-    assert ledger["requests"] > 100 and ledger["streams"] > 30, "there was load"
-    assert sum(ledger["releases"].values()) == ledger["requests"] + ledger["streams"]
 
 
 def drained(secrets: Path) -> list[str]:
