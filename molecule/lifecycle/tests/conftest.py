@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lab.testing import Console
 from lifecycle import support
 
 EDGE = "10.223.3.20"
+PLAY_SECONDS = 300
 
 
 @pytest.fixture
@@ -24,6 +26,25 @@ def standing(console: Callable[[str], Console]) -> Callable[[], list[support.Sta
 def load(console: Callable[[str], Console], secrets: Path) -> support.Load:
     """Requests and streams for as long as a block runs; the dict it gives holds the ledger afterwards."""
     return lambda: support.load(console("observer"), EDGE, (secrets / "tenants/acme/k1.key").read_text())
+
+
+@pytest.fixture
+def start(lab_inventory: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A function that starts one of the collection's playbooks with extra variables."""
+
+    return lambda name, **variables: support.start_play(lab_inventory, name, **variables)
+
+
+@pytest.fixture
+def play(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, str]]:
+    """A function that runs one of the collection's playbooks; returns its exit code and output."""
+
+    def run(name: str, **variables: object) -> tuple[int, str]:
+        process = start(name, **variables)
+        output = process.communicate(timeout=PLAY_SECONDS)[0]
+        return process.returncode, output
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -7,36 +7,15 @@ The releases are stand-ins (prepare.yml): 0.30.0 and 0.31.0 work, 0.32.0 crashes
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lab.testing import Console
-from lifecycle import support
 from lifecycle.support import nothing_lost
 
 PLAY_SECONDS = 300
-
-
-@pytest.fixture
-def start(lab_inventory: Path) -> Callable[..., subprocess.Popen[str]]:
-    """A function that starts one of the collection's playbooks with extra variables."""
-
-    return lambda name, **variables: support.start_play(lab_inventory, name, **variables)
-
-
-@pytest.fixture
-def play(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, str]]:
-    """A function that runs one of the collection's playbooks; returns its exit code and output."""
-
-    def run(name: str, **variables: object) -> tuple[int, str]:
-        process = start(name, **variables)
-        output = process.communicate(timeout=PLAY_SECONDS)[0]
-        return process.returncode, output
-
-    return run
 
 
 def drained(secrets: Path) -> list[str]:
