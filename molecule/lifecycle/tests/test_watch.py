@@ -14,7 +14,8 @@ API = "http://10.223.1.11:8000"
 WATCH = "hardened-vllm-watch-engine"
 SECONDS = 120
 ASK = f"""key=$(sed -n 's/^api-key: "\\(.*\\)"$/\\1/p' /etc/hardened-vllm/engine/secrets.yaml)
-curl -s -o /dev/null -w '%{{http_code}}' --max-time 3 -H "Authorization: Bearer $key" -d '{{"model": "stand-in", "prompt": "WHAT"}}' {API}/v1/completions || true"""
+curl -s -o /dev/null -w '%{{http_code}}' --max-time 3 -H "Authorization: Bearer $key" \\
+    -d '{{"model": "stand-in", "prompt": "WHAT"}}' {API}/v1/completions || true"""
 
 
 def asked(engine: Console, what: str) -> str:
