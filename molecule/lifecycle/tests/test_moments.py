@@ -28,8 +28,8 @@ def completes(play: Callable, standing: Callable, release: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"lifecycle_bytes": 10**15}, "too little free space for vllm 0.27.0: it needs 1000000.0 GB"),
-        ({"lifecycle_links": None, "lifecycle_index": "http://127.0.0.1:9/simple"}, "installing vllm 0.27.0 failed"),
+        ({"lifecycle_bytes": 10**15}, "too little free space for vllm 0.28.0: it needs 1000000.0 GB"),
+        ({"lifecycle_links": None, "lifecycle_index": "http://127.0.0.1:9/simple"}, "installing vllm 0.28.0 failed"),
         ({"lifecycle_links": "/opt/links.html"}, "DO NOT MATCH THE HASHES"),
     ],
     ids=["full", "unreachable", "checksum"],
@@ -38,7 +38,7 @@ def test_what_cannot_be_installed_changes_nothing(
     play: Callable, standing: Callable, secrets: Path, given: dict[str, object], message: str
 ) -> None:
     before = standing()
-    code, said = play("upgrade", lifecycle_release="0.27.0", **given)
+    code, said = play("upgrade", lifecycle_release="0.28.0", **given)
     assert code == 2, said
     assert message in " ".join(said.split()), said
     assert standing() == before
