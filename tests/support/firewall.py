@@ -11,19 +11,21 @@ from typing import Any
 import jinja2
 from ansible.plugins.filter.core import FilterModule
 
-TEMPLATE = Path(__file__).parents[2] / "roles/isolation/templates/etc/hardened-vllm/firewall.nft.j2"
+TEMPLATES = Path(__file__).parents[2] / "roles/isolation/templates/etc/hardened-vllm"
 
 
-def render(given_plan: dict[str, Any]) -> str:
-    """Return the rules of ``{"cluster": plan, "host": plan of one host}``, as Ansible's template lookup makes them."""
+def render(given_plan: dict[str, Any], mode: str = "firewall") -> str:
+    """Return the rules, or those of ``mode`` quarantine, of ``{"cluster": plan, "host": plan of one host}``, as Ansible's template lookup makes them."""
     environment = jinja2.Environment(  # noqa: S701 # rules are no HTML
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
+    doors = [listener for listener in given_plan["host"]["listeners"] if listener["name"] == "ssh"]
     environment.filters["flatten"] = FilterModule().filters()["flatten"]
-    return environment.from_string(TEMPLATE.read_text()).render(
+    return environment.from_string((TEMPLATES / f"{mode}.nft.j2").read_text()).render(
         isolation_plan=given_plan,
         isolation_log_per_minute=10,
         isolation_ping_per_second=20,
+        __isolation_doors=doors,
         __isolation_uid=997,
         __isolation_media_uid=996,
     )
