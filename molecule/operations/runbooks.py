@@ -14,7 +14,7 @@ FOLDER = CHECKOUT / "docs" / "runbooks"
 # Pages whose commands are not run, and why.
 NOT_RUN = {"README": "the list of the others; what it exports the tests export"}
 SECTIONS = ("Check", "Action", "Verify", "Undo")
-SECONDS = 600
+SECONDS = 1200
 
 
 class RunbookError(Exception):

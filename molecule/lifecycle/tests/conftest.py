@@ -13,7 +13,7 @@ from lab.testing import Console
 from lifecycle import support
 
 EDGE = "10.223.3.20"
-PLAY_SECONDS = 300
+PLAY_SECONDS = 900
 
 
 @pytest.fixture

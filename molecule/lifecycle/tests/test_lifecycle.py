@@ -15,7 +15,7 @@ import pytest
 from lab.testing import Console
 from lifecycle.support import nothing_lost
 
-PLAY_SECONDS = 300
+PLAY_SECONDS = 900
 
 
 def drained(secrets: Path) -> list[str]:
