@@ -125,9 +125,8 @@ def main() -> int:
             print(f"{silent} ({noted['silent']} of {told['failures']} times before a restart)")
         return 0
     if step == "give up":
-        print(
-            f"{silent}. It was restarted {told['restarts']} times in {told['window_seconds']} s; look at it: journalctl --unit {told['unit']}"
-        )
+        bound = f"it was restarted {told['restarts']} times in {told['window_seconds']} s and is left as it is"
+        print(f"{silent}; {bound}. Look at it: journalctl --unit {told['unit']}")
         return 1
     print(f"{silent}, {told['failures']} times in a row: restarting {told['unit']}", flush=True)
     # Not "restart", which would start what somebody stopped a moment ago.
