@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOTS = ("/etc", "/opt", "/root", "/srv", "/usr", "/var")
+ROOTS = ("/etc", "/opt", "/srv", "/usr", "/var")
 PASSING = (
     "/etc/.pwd.lock",
     "/etc/group-",
@@ -20,8 +20,6 @@ PASSING = (
     "/etc/shadow-",
     "/etc/subgid-",
     "/etc/subuid-",
-    "/root/.ansible",
-    "/root/.cache",
     "/usr/lib/python3",
     "/var/cache",
     "/var/lib/apt",

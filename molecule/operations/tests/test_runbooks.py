@@ -192,6 +192,18 @@ def reach(console: Console, address: str) -> str:
     return console.start(*HEALTH, f"http://{address}/health").stdout
 
 
+def knocks(engine: Console, peer: Console) -> int:
+    """Return how many packets of a call from the engine the peer's firewall drops."""
+
+    def dropped() -> int:
+        rules = peer.shell("nft list chain inet hardened_vllm refused")
+        return int(rules.split("counter packets ")[1].split()[0])
+
+    before = dropped()
+    engine.start(*HEALTH, "http://10.230.1.12:8000/health")
+    return dropped() - before
+
+
 def test_quarantine(
     follow: Callable, console: Callable, node: Callable, reboot: Callable, standing: Callable, secrets: Path
 ) -> None:
@@ -199,7 +211,7 @@ def test_quarantine(
     key = (secrets / "upstream.key").read_text().strip()
     before = standing()
     assert reach(gateway, API) == "200", "open before"
-    assert engine.start("ping", "-c1", "-W2", "10.230.1.20").returncode == 0
+    assert knocks(engine, console("engine2")) > 0, "its own calls get as far as the peer's firewall"
     gateway.run("sh", "-c", "cat > /root/stream.sh", given=STREAM)
     assert "200" in gateway.shell("bash /root/stream.sh /root/stream.sh"), "else the next one proves nothing"
     # Opened before, used after: "established" must not carry it through.
@@ -207,11 +219,9 @@ def test_quarantine(
     follow("quarantine", "Check", "Action", "Verify")
     for where in (gateway, console("engine2")):
         assert reach(where, API) == "000"
-        assert where.start("ping", "-c1", "-W2", "10.230.1.11").returncode != 0
     gateway.shell("touch /root/go; sleep 7")
     assert gateway.shell("cat /root/stream") == "", "an open stream ended"
-    assert engine.start("ping", "-c1", "-W2", "10.230.1.20").returncode != 0, "and out is closed as in"
-    assert engine.start(*HEALTH, "-k", "https://10.230.1.20").stdout == "000"
+    assert knocks(engine, console("engine2")) == 0, "and out is closed as in"
     assert standing() == before, "what ran goes on running"
     archives = list((secrets / "evidence/engine1").glob("*.tar.gz"))
     assert len(archives) == 1
