@@ -32,6 +32,7 @@ PASSING = (
     "/var/log/lastlog",
     "/var/tmp",  # noqa: S108 - a name in a list, nothing is written there
 )
+UNITS = ("systemctl", "list-unit-files", "--no-pager", "--no-legend", "--plain")
 SYSCTLS = ("net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports")
 
 
@@ -73,7 +74,8 @@ def main() -> None:
             {
                 "files": files(),
                 "packages": said("dpkg-query", "--show"),
-                "units": said("systemctl", "list-unit-files", "--no-pager", "--no-legend", "--plain"),
+                # Transient ones are logins.
+                "units": [line for line in said(*UNITS) if "transient" not in line.split()],
                 "sysctl": {name: said("sysctl", "-n", name) for name in SYSCTLS},
                 "tables": said("nft", "list", "tables"),
             }
