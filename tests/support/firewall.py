@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,20 @@ from ansible.plugins.filter.core import FilterModule
 TEMPLATES = Path(__file__).parents[2] / "roles/isolation/templates/etc/hardened-vllm"
 
 
-def render(given_plan: dict[str, Any], mode: str = "firewall") -> str:
-    """Return the rules, or those of ``mode`` quarantine, of ``{"cluster": plan, "host": plan of one host}``, as Ansible's template lookup makes them."""
+@functools.cache
+def _template(mode: str) -> jinja2.Template:
     environment = jinja2.Environment(  # noqa: S701 # rules are no HTML
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    doors = [listener for listener in given_plan["host"]["listeners"] if listener["name"] == "ssh"]
     environment.filters["flatten"] = FilterModule().filters()["flatten"]
-    return environment.from_string((TEMPLATES / f"{mode}.nft.j2").read_text()).render(
+    return environment.from_string((TEMPLATES / f"{mode}.nft.j2").read_text())
+
+
+def render(given_plan: dict[str, Any], mode: str = "firewall") -> str:
+    """Return the rules, or those of ``mode`` quarantine, of ``{"cluster": plan, "host": plan of one host}``, as Ansible's template lookup makes them."""
+    listeners = given_plan["host"]["listeners"] if mode == "quarantine" else []
+    doors = [listener for listener in listeners if listener["name"] == "ssh"]
+    return _template(mode).render(
         isolation_plan=given_plan,
         isolation_log_per_minute=10,
         isolation_ping_per_second=20,
