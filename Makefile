@@ -24,6 +24,7 @@ help:
 	@echo "make molecule-certificates  a private authority and ACME, likewise"
 	@echo "make molecule-images      media by URL with a real vision model, likewise"
 	@echo "make molecule-scan        scanners against the gateway (nmap, sslyze, testssl.sh, schemathesis), too slow for make test"
+	@echo "make molecule-operations  the runbooks as they stand, likewise"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
 	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"
 	@echo "make bench                benchmarks with their table"

@@ -13,18 +13,10 @@ description:
   - A node that is no longer in the play counts as failed.
   - Meant for the strategy C(linear), where all nodes have run the task before the next one is evaluated.
 positional: _input, hostvars, active, register
+extends_documentation_fragment: [hardened.vllm.play]
 options:
   _input:
     description: Names of the nodes of the engine in the inventory.
-    type: list
-    elements: str
-    required: true
-  hostvars:
-    description: The variable C(hostvars).
-    type: dict
-    required: true
-  active:
-    description: The nodes that are still in the play, from C(ansible_play_batch).
     type: list
     elements: str
     required: true

@@ -58,28 +58,14 @@ _value:
 def _rollout(hosts: Any, hostvars: Any, drained: Any = None, drain_seconds: int = 600) -> dict[str, Any]:
     if not isinstance(hosts, (list, tuple)) or not isinstance(hostvars, Mapping):
         raise AnsibleFilterError("hardened.vllm.rollout: expected a list of hosts and the variable hostvars")
-    clusters = sorted({hostvars[host]["preflight_plan"]["cluster"]["cluster"] for host in hosts})
-    if len(clusters) != 1:
-        raise AnsibleFilterError(
-            f"hardened.vllm.rollout: one cluster changes at a time, found {', '.join(clusters) or 'none'};"
-            " choose one with --limit"
-        )
-    parts = {host: hostvars[host]["preflight_plan"]["host"] for host in hosts}
-    seen: dict[str, list[Mapping[str, Any]]] = {}
-    members = hostvars[hosts[0]]["preflight_plan"]["cluster"]["members"]
-    missing = sorted({node for nodes in members.values() for node in nodes} - set(hosts))
-    missing += [] if any(part["gateway"] for part in parts.values()) else ["its gateways"]
-    if missing:
-        raise AnsibleFilterError(
-            "hardened.vllm.rollout: the run does not reach all of the cluster, missing"
-            f" {', '.join(missing)}; run without --limit or name them too"
-        )
-    for host in hosts:
-        for engine, look in hostvars[host].get("engine_look", {}).items():
-            seen.setdefault(engine, []).append(look)
-    looks = {engine: rollout.combine(parts) for engine, parts in seen.items()}
-    found = rollout.steps(parts, members, looks, drained or {})
-    return {"steps": found, "away": rollout.interruption(found, looks, int(drain_seconds))}
+    found = {
+        host: {"plan": hostvars[host]["preflight_plan"], "looks": hostvars[host].get("engine_look", {})}
+        for host in hosts
+    }
+    try:
+        return dict(rollout.change(found, drained or {}, int(drain_seconds)))
+    except ValueError as problem:
+        raise AnsibleFilterError(f"hardened.vllm.rollout: {problem}") from problem
 
 
 class FilterModule:

@@ -19,19 +19,11 @@ author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Reads the fact C(upgrade_state) of every node of the engine. A node that is no longer in the play counts as failed.
 positional: _input, hostvars, active, steps
+extends_documentation_fragment: [hardened.vllm.play]
 options:
   _input:
     description: The step, one of those of P(hardened.vllm.rollout#filter).
     type: dict
-    required: true
-  hostvars:
-    description: The variable C(hostvars).
-    type: dict
-    required: true
-  active:
-    description: The hosts that are still in the play, from C(ansible_play_batch).
-    type: list
-    elements: str
     required: true
   steps:
     description: All steps of the change.

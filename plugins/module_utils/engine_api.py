@@ -13,7 +13,7 @@ from dataclasses import dataclass
 LARGEST_ANSWER = 8 * 1024 * 1024
 _COUNTER = re.compile(r"vllm:generation_tokens_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
-_KEY_LINE = re.compile(r'api-key:\s*(".*")\s*')
+_KEY_LINE = re.compile(r"api-key:\s*(\S.*)")
 
 
 # Plain words that every model has seen; long enough that one odd token does not decide, short enough for any context.
@@ -33,8 +33,11 @@ class Answer:
     text: str
 
 
-def read_key(path):
-    """Return the upstream key (str) in vLLM's configuration file ``path``, where it is the value of api-key."""
+def read_keys(path):
+    """Return the upstream keys (list of str, at least one) in vLLM's configuration file ``path``, the value of api-key there.
+
+    There are two while one takes the other's place; the engine takes both.
+    """
     try:
         with open(path, encoding="utf-8") as handle:
             lines = handle.read().splitlines()
@@ -43,21 +46,20 @@ def read_key(path):
     for line in lines:
         match = _KEY_LINE.fullmatch(line)
         if match:
-            try:
-                return json.loads(match[1])
-            except ValueError:
-                break
+            with contextlib.suppress(ValueError):
+                value = json.loads(match[1])
+                keys = value if isinstance(value, list) else [value]
+                if keys and all(isinstance(key, str) for key in keys):
+                    return keys
+            break
     raise KeyFileError('%s: no line of the form  api-key: "..."  is in it; let the role engine write it again' % path)
 
 
 def generate(address, port, model, key, rank=None, timeout=60.0):
     """Let the engine generate one token, on the data-parallel ``rank`` where one is given. Returns an Answer."""
-    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-    if rank is not None:
-        headers["X-data-parallel-rank"] = str(rank)
-    body = json.dumps({"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0})
+    asked = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
     try:
-        status, content = _exchange(address, port, "POST", "/v1/completions", body, headers, timeout)
+        status, content = _complete(address, port, asked, key, rank, timeout)
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, None, "%s: %s" % (type(error).__name__, error))
     if status != 200:
@@ -75,12 +77,9 @@ def likelihood(address, port, model, key, rank=None, timeout=60.0):
 
     A figure of the weights and the code that runs them, not of chance.
     """
-    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-    if rank is not None:
-        headers["X-data-parallel-rank"] = str(rank)
     asked = {"model": model, "prompt": SAMPLE, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     try:
-        status, content = _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout)
+        status, content = _complete(address, port, asked, key, rank, timeout)
     except (OSError, http.client.HTTPException) as error:
         return [], "%s: %s" % (type(error).__name__, error)
     if status != 200:
@@ -107,6 +106,14 @@ def tokens_by_rank(address, port, timeout=10.0):
             if engine:
                 counts[int(engine[1])] = counts.get(int(engine[1]), 0) + int(float(match["value"]))
     return counts
+
+
+def _complete(address, port, asked, key, rank, timeout):
+    """Ask for the completion ``asked`` (dict), on the data-parallel ``rank`` unless it is None. Returns (status, body)."""
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    if rank is not None:
+        headers["X-data-parallel-rank"] = str(rank)
+    return _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout)
 
 
 def _exchange(address, port, method, path, body, headers, timeout):

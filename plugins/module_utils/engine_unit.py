@@ -93,8 +93,8 @@ def start(name):
     before = show(name)
     if before.active not in ("inactive", "failed"):
         raise commands.CommandError("%s still runs and was to be stopped; look why it does not stop" % name)
-    if before.active == "failed" or before.restarts:
-        commands.run(["systemctl", "reset-failed", name], 30)
+    # Also for a unit that never failed: planned starts would use up its start limit.
+    commands.run(["systemctl", "reset-failed", name], 30)
     commands.run(["systemctl", "start", "--no-block", name], 30)
 
 

@@ -14,6 +14,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     files,
     firewall_kernel,
     firewall_policy,
+    firewall_quarantine,
     firewall_rules,
     firewall_sysctl,
     firewall_words,
@@ -42,6 +43,7 @@ class Request:
     egress: list
     callers: dict
     fabric: str | None
+    quarantine: bool
     sets: dict
     log_per_minute: int
     ping_per_second: int
@@ -79,7 +81,10 @@ class Firewall(Host):
         policy["operator"] = request.operator(policy)
         values = firewall_sysctl.checked(request.sysctl)
         callers = firewall_policy.checked_callers(request.callers, policy)
-        rules = firewall_rules.render(policy, callers, request.log_per_minute, request.ping_per_second)
+        if request.quarantine:
+            rules = firewall_quarantine.render(policy, request.log_per_minute)
+        else:
+            rules = firewall_rules.render(policy, callers, request.log_per_minute, request.ping_per_second)
         wanted = self._wanted(request, rules.text(), values)
         if self.nft is None and not check_mode:
             raise FirewallProblem(NO_NFT)

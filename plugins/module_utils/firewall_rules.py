@@ -160,7 +160,7 @@ def render(policy, callers, log_per_minute, ping_per_second):
         "family": FAMILY,
         "table": TABLE,
         "sets": "".join(
-            _set_of(name, family, policy["sets"][name][family])
+            set_of(name, family, policy["sets"][name][family])
             for name in sorted(policy["sets"])
             for family, _word in FAMILIES
         ),
@@ -172,16 +172,18 @@ def render(policy, callers, log_per_minute, ping_per_second):
         "log": log_per_minute,
         "ping": ping_per_second,
     }
-    return Rules(structure, _all_elements(policy))
+    return Rules(structure, all_elements(policy))
 
 
-def _set_of(name, family, members):
+def set_of(name, family, members):
+    """Return the declaration of the set of a source, without its elements."""
     # Plain addresses are looked up by hash, whatever their number; networks need a tree.
     flags = "        flags interval\n" if any("/" in member for member in members) else ""
     return "    set from_%s_%s {\n        type %s_addr\n%s    }\n\n" % (name, family, family, flags)
 
 
-def _all_elements(policy):
+def all_elements(policy):
+    """Return {set: [element]} of a policy, the live connection's among them."""
     found = {
         "from_%s_%s" % (name, family): disjoint(entries)
         for name, source in policy["sets"].items()

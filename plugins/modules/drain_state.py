@@ -61,6 +61,7 @@ import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import files
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -72,18 +73,6 @@ def read(path):
             return handle.read().strip() or "operator"
     except FileNotFoundError:
         return None
-
-
-def write(path, by):
-    """Write the note at ``path``; it is complete or as it was."""
-    partial = os.path.join(os.path.dirname(path), ".%s.%d.partial" % (os.path.basename(path), os.getpid()))
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(handle, by.encode() + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(partial, path)
 
 
 def wanted(now, state, by):
@@ -123,7 +112,7 @@ def main():
                 os.unlink(path)
             else:
                 os.makedirs(params["directory"], mode=0o700, exist_ok=True)
-                write(path, then)
+                files.write(path, files.State(files.FILE, then.encode() + b"\n", 0o600, os.geteuid(), os.getegid()))
     except OSError as error:
         module.fail_json(msg="%s: cannot keep the state on the controller: %s" % (error.filename, error.strerror))
     module.exit_json(changed=bool(changed), changed_names=changed)

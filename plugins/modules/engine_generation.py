@@ -134,6 +134,10 @@ restart_needed:
       that an interrupted run left unproven.
   returned: with O(state=staged)
   type: bool
+runs:
+  description: Whether the unit runs now.
+  returned: with O(state=staged)
+  type: bool
 start_seconds:
   description: How long the last start took from process to token, 0 when that is not known.
   returned: with O(state=staged)
@@ -238,6 +242,7 @@ def staged(module, kept):
         "changed": bool(changes) or unproven or not unit.enabled,
         "changed_paths": [change.path for change in changes],
         "restart_needed": bool(changes) or unproven or params["restart"] or not unit.running,
+        "runs": unit.running,
         "progress": "ready",
         "start_seconds": kept.start_seconds(),
     }

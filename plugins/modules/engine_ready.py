@@ -108,7 +108,7 @@ problem:
   returned: always
   type: str
 journal:
-  description: The last lines of the unit's journal, with the key masked.
+  description: The last lines of the unit's journal, with the keys masked.
   returned: always, empty unless failed
   type: list
   elements: str
@@ -155,7 +155,7 @@ class Watch:
         self.tokens = {}
         self.missing = "the unit has not started yet"
         self.likelihood = []
-        self.key = engine_api.read_key(params["key_file"]) if params["api"] else None
+        self.key = engine_api.read_keys(params["key_file"])[0] if params["api"] else None
         self._restarts = None
 
     def look(self):
@@ -273,10 +273,12 @@ def evidence(params):
     tail, causes = engine_unit.journal(params["unit"])
     lines = causes + (["..."] if causes else []) + tail
     try:
-        key = engine_api.read_key(params["key_file"]) if params["api"] else None
+        keys = engine_api.read_keys(params["key_file"]) if params["api"] else []
     except engine_api.KeyFileError:
-        key = None  # then it is not known here and cannot be masked; the failure itself names the file
-    return [line.replace(key, "<secret>") if key else line for line in lines]
+        keys = []  # then they are not known here and cannot be masked; the failure itself names the file
+    for key in keys:
+        lines = [line.replace(key, "<secret>") for line in lines]
+    return lines
 
 
 def run(params):

@@ -58,6 +58,12 @@ options:
   fabric:
     description: Interface of the fabric, on which alone the sources of the set C(fabric) of O(sets) may come in.
     type: str
+  quarantine:
+    description:
+      - Whether the host is in quarantine. O(listeners) are then the doors that stay open, answers to them are all that leaves
+        the host, streams that were open end, and nothing is forwarded.
+    type: bool
+    default: false
   sets:
     description: Named sources and destinations, each a dictionary with the lists C(ipv4) and C(ipv6) of addresses and networks.
     type: dict
@@ -241,6 +247,7 @@ def main():
             "egress": {"type": "list", "elements": "dict", "default": []},
             "callers": {"type": "dict", "default": {}},
             "fabric": {"type": "str"},
+            "quarantine": {"type": "bool", "default": False},
             "sets": {"type": "dict", "default": {}},
             "log_per_minute": {"type": "int", "default": 10},
             "ping_per_second": {"type": "int", "default": 20},

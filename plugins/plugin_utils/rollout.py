@@ -24,16 +24,55 @@ class Look(TypedDict):
 
 
 class Step(TypedDict):
-    """The change of one engine. ``drain`` and ``readmit`` name upstreams of the gateways; ``alone``: nobody serves in its place."""
+    """The change of one engine. ``drain`` and ``readmit`` name upstreams of the gateways; ``alone``: nobody serves in its place.
+
+    ``processes``: by node, the ``name`` of the engine's process there and its ``api`` (address and port, None without one).
+    """
 
     engine: str
     members: list[str]
+    processes: dict[str, dict[str, Any]]
     restart: bool
     drain: list[str]
     readmit: list[str]
     alone: bool
     expected: list[float]
     ready_seconds: int
+
+
+class Change(TypedDict):
+    """The change of a cluster. ``away``: for whom service is away and how long, empty when for nobody."""
+
+    steps: list[Step]
+    away: str
+
+
+def change(hosts: Mapping[str, Mapping[str, Any]], drained: Mapping[str, str], drain_seconds: int) -> Change:
+    """Plan the change of the cluster whose nodes and gateways are ``hosts``.
+
+    Each host is ``{"plan": {cluster, host}, "looks": {engine: what was seen there}}``; ``drained`` says who drained an upstream.
+    Raises ValueError when the hosts are of no cluster, of several, or not all of one.
+    """
+    clusters = sorted({host["plan"]["cluster"]["cluster"] for host in hosts.values()})
+    if len(clusters) != 1:
+        raise ValueError(
+            f"one cluster changes at a time, found {', '.join(clusters) or 'none'}; choose one with --limit"
+        )
+    parts = {name: host["plan"]["host"] for name, host in hosts.items()}
+    members: Mapping[str, Sequence[str]] = next(iter(hosts.values()))["plan"]["cluster"]["members"]
+    missing = sorted({node for nodes in members.values() for node in nodes} - hosts.keys())
+    missing += [] if any(part["gateway"] for part in parts.values()) else ["its gateways"]
+    if missing:
+        raise ValueError(
+            f"the run does not reach all of the cluster, missing {', '.join(missing)}; run without --limit or name them too"
+        )
+    seen: dict[str, list[Mapping[str, Any]]] = {}
+    for host in hosts.values():
+        for engine, look in host["looks"].items():
+            seen.setdefault(engine, []).append(look)
+    looks = {engine: combine(parts_seen) for engine, parts_seen in seen.items()}
+    found = steps(parts, members, looks, drained)
+    return Change(steps=found, away=interruption(found, looks, drain_seconds))
 
 
 def combine(seen: Iterable[Mapping[str, Any]]) -> Look:
@@ -73,6 +112,7 @@ def steps(
             Step(
                 engine=name,
                 members=list(members[name]),
+                processes=_processes(hosts, name),
                 restart=look["restart"],
                 drain=own if look["restart"] else [],
                 readmit=own if look["restart"] else [upstream for upstream in own if upstream in drained],
@@ -92,6 +132,16 @@ def _engines(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, A
         for process in host["engines"]:
             found.setdefault(process["group_name"], process)
     return dict(sorted(found.items()))
+
+
+def _processes(hosts: Mapping[str, Mapping[str, Any]], engine: str) -> dict[str, dict[str, Any]]:
+    """Return what of each node's process of an engine a step needs."""
+    return {
+        node: {"name": process["name"], "api": process["api"]}
+        for node, host in sorted(hosts.items())
+        for process in host["engines"]
+        if process["group_name"] == engine
+    }
 
 
 def _upstreams(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, firewall_rules
+from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, firewall_quarantine, firewall_rules
 
 ENGINE_UID, MEDIA_UID = 997, 996
 TOKEN = re.compile(
@@ -45,6 +45,13 @@ def rules_of(given_plan: dict[str, Any]) -> firewall_rules.Rules:
 def render(given_plan: dict[str, Any]) -> str:
     """Return the text of the rules of such a plan."""
     return rules_of(given_plan).text()
+
+
+def render_quarantine(given_plan: dict[str, Any]) -> str:
+    """Return the text of the rules of such a plan's host in quarantine, as the role isolation asks for them."""
+    doors = [listener for listener in given_plan["host"]["listeners"] if listener["name"] == "ssh"]
+    policy = firewall_policy.checked(doors, given_plan["cluster"]["sets"])
+    return firewall_quarantine.render(policy, 10).text()
 
 
 @functools.cache

@@ -7,6 +7,8 @@ ranks but the first it needs the ``--stand-in-peer`` H, where ``--headless --hos
 serves nobody and ends with status 3. Without --stand-in-ranks it says that it is no vLLM and ends with status 3. Other options of vLLM are
 accepted and ignored.
 
+Asked to complete "fall silent" it generates nothing any more, for anybody, and answers /health and /metrics as before.
+
 A wheel may carry a behaviour, for one rank: ``works``, ``crashes`` at start, or ``garbage``: it answers as quickly as any
 other and judges a text as broken weights would. Each names its release in its answers and takes LOADING_SECONDS to start.
 """
@@ -26,6 +28,7 @@ PEER_PORT = 29550
 LOADING_SECONDS = 2
 EVENTS = 20
 EVENT_SECONDS = 0.15
+SILENCE = "fall silent"
 BEHAVIOUR = Path(__file__).parents[2] / "behaviour.json"
 
 
@@ -33,18 +36,23 @@ class Handler(BaseHTTPRequestHandler):
     """vLLM's API as far as readiness and clients ask for it."""
 
     protocol_version = "HTTP/1.1"
-    key = ""
+    keys: tuple[str, ...] = ()
     peer = ""
     release = ""
     judgement = -2.0
+    silent = False
     tokens: dict[int, int]
 
     def do_POST(self) -> None:
         rank = int(self.headers.get("X-data-parallel-rank", 0))
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.headers["Authorization"] != f"Bearer {self.key}":
+        if self.headers["Authorization"] not in [f"Bearer {key}" for key in self.keys]:
             self.answer(401, b'{"error":"Unauthorized"}')
             return
+        if asked.get("prompt") == SILENCE:
+            Handler.silent = True
+        while self.silent:
+            time.sleep(1)
         try:
             if rank:
                 socket.create_connection((self.peer, PEER_PORT), timeout=5).close()
@@ -140,7 +148,8 @@ def main() -> None:
             listener.accept()[0].close()
     if BEHAVIOUR.exists():
         behave()
-    Handler.key = json.loads(given.config.read_text().split("api-key:")[1])
+    keys = json.loads(given.config.read_text().split("api-key:")[1])
+    Handler.keys = tuple(keys) if isinstance(keys, list) else (keys,)
     Handler.peer = given.stand_in_peer
     Handler.tokens = dict.fromkeys(range(given.stand_in_ranks), 0)
     Server((given.host, given.port), Handler).serve_forever()

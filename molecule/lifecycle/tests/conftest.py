@@ -4,69 +4,45 @@
 
 from __future__ import annotations
 
-import json
-import time
+import subprocess
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lab.testing import Console
+from lifecycle import support
 
-EDGE, NAME = "10.223.3.20", "gateway.example.org"
-STOP, KEY = "/root/stop", "/root/tenant.key"
-UNIT = "hardened-vllm-engine.service"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How an engine stands: digests of its files, the id of its process's run, and the release its unit names."""
-
-    files: str
-    run: str
-    release: str
+EDGE = "10.223.3.20"
+PLAY_SECONDS = 900
 
 
 @pytest.fixture
-def standing(console: Callable[[str], Console]) -> Callable[[], list[Standing]]:
+def standing(console: Callable[[str], Console]) -> Callable[[], list[support.Standing]]:
     """A function that returns how both engines stand."""
-
-    def look(name: str) -> Standing:
-        unit = f"/etc/systemd/system/{UNIT}"
-        script = f"sha256sum {unit} /etc/hardened-vllm/engine/* | sha256sum; systemctl show -P InvocationID {UNIT}"
-        script += f"; systemctl is-active {UNIT} >&2; grep -o 'engine/[0-9.]*/bin' {unit} | head -n 1"
-        files, run, release = console(name).shell(script).splitlines()
-        return Standing(files, run, release.split("/")[1])
-
-    return lambda: [look("engine1"), look("engine2")]
-
-
-Load = Callable[[], AbstractContextManager[dict[str, Any]]]
+    return lambda: [support.stand(console(name)) for name in ("engine1", "engine2")]
 
 
 @pytest.fixture
-def load(console: Callable[[str], Console], secrets: Path) -> Load:
+def load(console: Callable[[str], Console], secrets: Path) -> support.Load:
     """Requests and streams for as long as a block runs; the dict it gives holds the ledger afterwards."""
-    observer = console("observer")
+    return lambda: support.load(console("observer"), EDGE, (secrets / "tenants/acme/k1.key").read_text())
 
-    @contextmanager
-    def run():
-        key = (secrets / "tenants/acme/k1.key").read_text()
-        observer.run("sh", "-c", f"rm -f {STOP}; umask 077; cat > {KEY}", given=key)
-        found: dict[str, Any] = {}
-        with ThreadPoolExecutor(1) as pool:
-            booked = pool.submit(observer.run, "python3", "/opt/ledger.py", EDGE, NAME, KEY, STOP)
-            try:
-                time.sleep(3)
-                yield found
-                time.sleep(3)
-            finally:
-                observer.run("touch", STOP)
-            found.update(json.loads(booked.result()))
-            print("ledger:", {**found, "failed": found["failed"][:3]})
+
+@pytest.fixture
+def start(lab_inventory: Path) -> Callable[..., subprocess.Popen[str]]:
+    """A function that starts one of the collection's playbooks with extra variables."""
+
+    return lambda name, **variables: support.start_play(lab_inventory, name, **variables)
+
+
+@pytest.fixture
+def play(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, str]]:
+    """A function that runs one of the collection's playbooks; returns its exit code and output."""
+
+    def run(name: str, **variables: object) -> tuple[int, str]:
+        process = start(name, **variables)
+        output = process.communicate(timeout=PLAY_SECONDS)[0]
+        return process.returncode, output
 
     return run
 

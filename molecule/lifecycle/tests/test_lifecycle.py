@@ -7,52 +7,15 @@ The releases are stand-ins (prepare.yml): 0.30.0 and 0.31.0 work, 0.32.0 crashes
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab.paths import CHECKOUT
 from lab.testing import Console
+from lifecycle.support import nothing_lost
 
-PLAY_SECONDS = 300
-
-
-@pytest.fixture
-def start(lab_inventory: Path) -> Callable[..., subprocess.Popen[str]]:
-    """A function that starts one of the collection's playbooks with extra variables."""
-
-    def run(name: str, **variables: object) -> subprocess.Popen[str]:
-        argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(lab_inventory)]
-        argv += [f"playbooks/{name}.yml", "--extra-vars", json.dumps(variables)]
-        environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
-        return subprocess.Popen(
-            argv, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    return run
-
-
-@pytest.fixture
-def play(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, str]]:
-    """A function that runs one of the collection's playbooks; returns its exit code and output."""
-
-    def run(name: str, **variables: object) -> tuple[int, str]:
-        process = start(name, **variables)
-        output = process.communicate(timeout=PLAY_SECONDS)[0]
-        return process.returncode, output
-
-    return run
-
-
-def nothing_lost(ledger: dict) -> None:
-    assert ledger["failed"] == []
-    assert ledger["requests"] > 100 and ledger["streams"] > 30, "there was load"
-    assert sum(ledger["releases"].values()) == ledger["requests"] + ledger["streams"]
+PLAY_SECONDS = 900
 
 
 def drained(secrets: Path) -> list[str]:

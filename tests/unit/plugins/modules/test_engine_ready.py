@@ -274,10 +274,12 @@ def test_it_starts_what_is_stopped(look, units, monkeypatch: pytest.MonkeyPatch)
     assert ran == ["reset-failed", "start"]
 
 
-def test_restarts_of_what_ran_before_are_forgotten(look, units, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("restarts", [0, 4])
+def test_starts_of_what_ran_before_are_forgotten(look, units, monkeypatch: pytest.MonkeyPatch, restarts: int) -> None:
+    """Planned ones too: systemd would refuse the fifth within a quarter of an hour."""
     ran = []
     monkeypatch.setattr(commands, "run", lambda argv, _timeout: ran.append(argv[1]))
-    units[:] = [replace(RUNNING, active="inactive", restarts=4), RUNNING]
+    units[:] = [replace(RUNNING, active="inactive", restarts=restarts), RUNNING]
     assert look(start=True, fresh=True)["progress"] == "ready"
     assert ran == ["reset-failed", "start"]
 
@@ -288,7 +290,7 @@ def test_it_does_not_take_an_old_process_for_the_new_one(look) -> None:
     assert "engine.service still runs and was to be stopped" in result["problem"]
 
 
-@pytest.mark.parametrize("text", ["", "api-key: bare\n", 'api-key: "open\n'])
+@pytest.mark.parametrize("text", ["", "api-key: bare\n", 'api-key: "open\n', "api-key: []\n", "api-key: [1]\n"])
 def test_a_key_file_without_a_key_is_named(look, tmp_path: Path, text: str) -> None:
     (tmp_path / "secrets.yaml").write_text(text)
     assert "secrets.yaml: no line of the form" in look()["problem"]
@@ -296,4 +298,15 @@ def test_a_key_file_without_a_key_is_named(look, tmp_path: Path, text: str) -> N
 
 def test_a_missing_key_file_is_named() -> None:
     with pytest.raises(engine_api.KeyFileError, match="/no/such/file: the file with the API key cannot be read"):
-        engine_api.read_key("/no/such/file")
+        engine_api.read_keys("/no/such/file")
+
+
+def test_two_keys_are_read_and_both_are_masked(look, units: list[engine_unit.Unit], tmp_path: Path) -> None:
+    """One takes the other's place: the engine takes both."""
+    (tmp_path / "secrets.yaml").write_text(f'api-key: ["{KEY}", "last line"]\n')
+    assert engine_api.read_keys(str(tmp_path / "secrets.yaml")) == [KEY, "last line"]
+    assert look()["progress"] == "ready"
+    units[:] = [engine_unit.Unit("engine.service", "loaded", "failed", "failed", "exit-code", 3, 0, True, False)]
+    result = look()
+    assert result["progress"] == "failed"
+    assert result["journal"][-1] == "<secret> with <secret>"

@@ -16,7 +16,8 @@ LOOK = {"restart": True, "serves": True, "likelihood": [-1.0, -2.0], "start_seco
 
 
 def process(engine: str) -> dict[str, Any]:
-    return {"group_name": engine, "ready": {"timeout_seconds": 900}}
+    api = {"address": "10.0.0.1", "port": 8000}
+    return {"name": "engine", "api": api, "group_name": engine, "ready": {"timeout_seconds": 900}}
 
 
 def members(hosts: dict[str, Any]) -> dict[str, list[str]]:
@@ -55,6 +56,7 @@ def test_two_replicas_change_one_after_the_other() -> None:
     first, second = steps(PAIR, {"a": look(), "b": look()}, {})
     assert (first["engine"], first["drain"], first["readmit"], first["alone"]) == ("a", ["n1"], ["n1"], False)
     assert (second["engine"], second["drain"], second["alone"]) == ("b", ["n2"], False)
+    assert second["processes"] == {"n2": {"name": "engine", "api": {"address": "10.0.0.1", "port": 8000}}}
     assert rollout.interruption([first, second], {"a": look(), "b": look()}, 600) == ""
 
 
