@@ -44,7 +44,8 @@ class Owner(TypedDict):
 class Listener(TypedDict):
     """A listening TCP socket or an unconnected UDP one. ``namespace`` is an ``id`` of ``Namespace``.
 
-    ``address`` is ``0.0.0.0`` or ``::`` for all of them; ``::`` mostly takes IPv4 too. ``processes`` is empty when the owner could not be seen (``unknown`` then says so).
+    ``address`` is ``0.0.0.0`` or ``::`` for all of them; ``::`` mostly takes IPv4 too. ``processes`` is empty when the owner
+    could not be seen (``unknown`` then says so).
     """
 
     namespace: int
@@ -224,8 +225,9 @@ class Certificate(TypedDict):
 
 
 class Endpoint(TypedDict):
-    """TLS of one address and port. ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3``
-    and ``plain`` (HTTP without TLS) to true, false, or None where this host's own library cannot ask that.
+    """TLS of one address and port.
+
+    ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3`` and ``plain`` (HTTP without TLS) to true, false, or None where this host's own library cannot ask that.
     """
 
     host: str
