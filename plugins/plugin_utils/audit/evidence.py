@@ -227,7 +227,8 @@ class Certificate(TypedDict):
 class Endpoint(TypedDict):
     """TLS of one address and port.
 
-    ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3`` and ``plain`` (HTTP without TLS) to true, false, or None where this host's own library cannot ask that.
+    ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3`` and ``plain`` (HTTP without
+    TLS) to true, false, or None where this host's own library cannot ask that.
     """
 
     host: str
