@@ -71,6 +71,40 @@ def clusters(
     return found, [*problems, *_claimed_twice(found)]
 
 
+def audited(groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what an audit makes of an inventory; a host nobody declared is no problem here, it is audited as foreign.
+
+    ``clusters`` and ``problems`` are as in ``clusters``, of the hosts with ``vllm_cluster`` alone; ``hosts`` are those to look at,
+    all but monitors and observers; ``foreign`` are those of them without a plan; ``declared`` maps every one of ``hosts`` to the
+    addresses the inventory names for it.
+    """
+    owned = {
+        group: [host for host in groups.get(group, ()) if isinstance(hostvars[host].get("vllm_cluster"), Mapping)]
+        for group in GROUPS
+    }
+    found, problems = clusters(owned, hostvars)
+    outside = {host for group in ("vllm_monitors", "vllm_observers") for host in groups.get(group, ())}
+    planned = {host for group in ("vllm_nodes", "vllm_gateways") for host in owned[group]}
+    hosts = sorted((set(groups.get("all", ())) - outside) | planned)
+    return {
+        "clusters": found,
+        "problems": problems,
+        "hosts": hosts,
+        "foreign": [host for host in hosts if host not in planned],
+        "declared": {host: _named_addresses(host, hostvars[host]) for host in hosts},
+    }
+
+
+def _named_addresses(host: str, variables: Mapping[str, Any]) -> list[str]:
+    found = {str(address) for _path, address in _addresses({host: {"node": variables.get("vllm_node")}})}
+    connection = str(variables.get("ansible_host") or host)
+    try:
+        found.add(str(ipaddress.ip_address(connection)))
+    except ValueError:
+        pass  # a name: what it stands for is known from the host itself
+    return sorted(found)
+
+
 def _claimed_twice(clusters_found: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:
     """Yield a problem for every address hosts of two clusters claim; inside one, its own validation says so."""
     if len(clusters_found) < 2:
