@@ -28,6 +28,10 @@ options:
     description: Variables by host, usually C(hostvars).
     type: dict
     required: true
+  evidence:
+    description: Evidence of the hosts looked at so far, by inventory name; their interfaces are read from it.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -45,9 +49,10 @@ _value:
 """
 
 
-def _audit_inventory(groups: Any, hostvars: Any) -> dict[str, Any]:
-    need_mapping(groups, "the input", "audit_inventory")
-    found = audited(groups, need_mapping(hostvars, "hostvars", "audit_inventory"))
+def _audit_inventory(groups: Any, hostvars: Any, evidence: Any = None) -> dict[str, Any]:
+    name = "audit_inventory"
+    need_mapping(groups, "the input", name)
+    found = audited(groups, need_mapping(hostvars, "hostvars", name), need_mapping(evidence or {}, "evidence", name))
     return {**found, "problems": [problem.as_dict() for problem in found["problems"]]}
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -71,8 +72,14 @@ def clusters(
     return found, [*problems, *_claimed_twice(found)]
 
 
-def audited(groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def audited(
+    groups: Mapping[str, Iterable[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    evidence: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
     """Return what an audit makes of an inventory; a host nobody declared is no problem here, it is audited as foreign.
+
+    ``evidence`` is that of the hosts looked at so far; it stands in for their probe, which an audit does not need.
 
     ``clusters`` and ``problems`` are as in ``clusters``, of the hosts with ``vllm_cluster`` alone; ``hosts`` are those to look at,
     all but monitors and observers; ``foreign`` are those of them without a plan; ``declared`` maps every one of ``hosts`` to the
@@ -83,6 +90,10 @@ def audited(groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[
         for group in GROUPS
     }
     found, problems = clusters(owned, hostvars)
+    for cluster in found.values():
+        for name, host in cluster["hosts"].items():
+            addresses = evidence.get(name, {}).get("addresses")
+            host["probe"] = {"addresses": addresses} if addresses else None
     outside = {host for group in ("vllm_monitors", "vllm_observers") for host in groups.get(group, ())}
     planned = {host for group in ("vllm_nodes", "vllm_gateways") for host in owned[group]}
     hosts = sorted((set(groups.get("all", ())) - outside) | planned)
@@ -98,10 +109,9 @@ def audited(groups: Mapping[str, Iterable[str]], hostvars: Mapping[str, Mapping[
 def _named_addresses(host: str, variables: Mapping[str, Any]) -> list[str]:
     found = {str(address) for _path, address in _addresses({host: {"node": variables.get("vllm_node")}})}
     connection = str(variables.get("ansible_host") or host)
-    try:
+    # What a name stands for is known from the host itself.
+    with contextlib.suppress(ValueError):
         found.add(str(ipaddress.ip_address(connection)))
-    except ValueError:
-        pass  # a name: what it stands for is known from the host itself
     return sorted(found)
 
 
