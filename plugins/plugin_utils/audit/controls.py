@@ -10,11 +10,12 @@ guide recommends.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..catalogue.history import DATA, load
 from ..problems import Severity
-
 
 
 @dataclass(frozen=True)
@@ -78,3 +79,15 @@ def control_of_rule(rule: str) -> str:
 
 def _unknown(rule: str) -> str:
     raise KeyError(f"rule {rule} belongs to no control of the registry")
+
+
+def waived_rules(waivers: Iterable[Mapping[str, Any]], host: str | None = None) -> set[str]:
+    """Return the rules declared ``waivers`` cover on ``host`` (None: everywhere), those of a waived control included."""
+    found: set[str] = set()
+    for waiver in waivers:
+        hosts = waiver.get("hosts")
+        if not hosts or host in hosts:
+            name = str(waiver.get("rule"))
+            control = controls().get(name)
+            found |= {name, *(control.rules if control is not None else ())}
+    return found
