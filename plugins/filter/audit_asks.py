@@ -42,6 +42,10 @@ options:
   key:
     description: Name of a tenant's key that will be given to M(hardened.vllm.audit_routes).
     type: str
+  limits:
+    description: Whether to try that wrong keys are slowed down, with more of them than the gateway allows in a minute.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -57,15 +61,12 @@ _value:
 """
 
 
-def _audit_asks(hosts: Any, place: str, plans: Any = None, reach: Any = (), key: str | None = None) -> dict[str, Any]:
+def _audit_asks(
+    hosts: Any, place: str, plans: Any = None, reach: Any = (), key: str | None = None, limits: bool = False
+) -> dict[str, Any]:
     name = "audit_asks"
-    return asks(
-        place,
-        need_mapping(hosts, "the input", name),
-        need_mapping(plans or {}, "plans", name),
-        reach or (),
-        key or None,
-    )
+    given = [need_mapping(hosts, "the input", name), need_mapping(plans or {}, "plans", name)]
+    return asks(place, *given, reach or (), key or None, limits)
 
 
 class FilterModule:

@@ -113,7 +113,13 @@ from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import 
 
 FORMAT = 1
 OWN_PATHS = ("/etc/hardened-vllm", "/var/lib/hardened-vllm", "/run/hardened-vllm-gateway", "/run/vllm")
-OWN_TREES = ("/opt/hardened-vllm", "/var/cache/vllm", "/var/lib/vllm", "/var/log/hardened-vllm-gateway")
+OWN_TREES = (
+    "/opt/hardened-vllm",
+    "/opt/hardened-vllm/engine",
+    "/var/cache/vllm",
+    "/var/lib/vllm",
+    "/var/log/hardened-vllm-gateway",
+)
 SYSCTLS = (
     "fs.suid_dumpable",
     "kernel.core_pattern",

@@ -14,7 +14,7 @@ description:
   - Tries to connect to every port asked for, from the host it runs on, in one remote execution. Nothing is sent over a connection that is
     made; it is reset at once. UDP ports get one small datagram.
   - The number of new connections a second, of connections at a time and the time of the whole are bounded. Ports it does not come to are
-    told as C(untried).
+    told as C(untried); addresses no route leads to are named in C(unknown).
 options:
   observer:
     description: Name of this host in the inventory, for the evidence.
@@ -54,11 +54,11 @@ options:
   at_once:
     description: Connections at a time at most; the limit of open files of the process lowers it.
     type: int
-    default: 8000
+    default: 16000
   timeout:
     description: Seconds after which a port that says nothing is filtered. The kernel repeats an unanswered attempt after one second.
     type: float
-    default: 2.5
+    default: 1.5
   limit:
     description: Seconds after which the whole scan ends; the rest is told as untried.
     type: float
@@ -133,16 +133,13 @@ def turns(targets):
         yield from (target for target in row if target is not None)
 
 
-def reached(host, address, protocol, ports, states, routed):
+def reached(host, address, protocol, ports, states):
     """Return one address and protocol as evidence."""
     by_state = {
         name: [port for port in ports if states.get((address, port)) == name]
         for name in ("open", "refused", "filtered")
     }
     untried = [port for port in ports if (address, port) not in states]
-    reason = None
-    if untried:
-        reason = "the time for the scan was over" if routed else "no route leads there"
     return {
         "host": host,
         "address": address,
@@ -151,7 +148,7 @@ def reached(host, address, protocol, ports, states, routed):
         "refused": audit_scan.ranges(by_state["refused"]),
         "filtered": audit_scan.ranges(by_state["filtered"]),
         "untried": audit_scan.ranges(untried),
-        "reason": reason,
+        "reason": "the time for the scan was over" if untried else None,
     }
 
 
@@ -175,8 +172,8 @@ def collect(params):
         "taken": moment(started),
         "seconds": round(time.time() - started, 2),
         "reached": [
-            reached(host, address, protocol, ports[protocol], states[protocol], sources[address] is not None)
-            for host, address, ports in targets
+            reached(host, address, protocol, ports[protocol], states[protocol])
+            for host, address, ports in routed
             for protocol in PROTOCOLS
             if ports[protocol]
         ],
@@ -210,8 +207,8 @@ def main():
                 },
             },
             "rate": {"type": "int", "default": 20000},
-            "at_once": {"type": "int", "default": 8000},
-            "timeout": {"type": "float", "default": 2.5},
+            "at_once": {"type": "int", "default": 16000},
+            "timeout": {"type": "float", "default": 1.5},
             "limit": {"type": "float", "default": 300},
         },
         supports_check_mode=True,

@@ -50,6 +50,8 @@ DISGUISES = {
 }
 DISGUISED = ("/collective_rpc", "/metrics", "/openapi.json", "/server_info", "/tokenize", "/v1/load_lora_adapter")
 RAY_ROUTES = ("/api/version", "/api/jobs/", "/nodes?view=summary")
+# How many requests beyond a limit show that it holds.
+BURST = 20
 _LOOPBACK = ("127.", "::1")
 
 
@@ -123,11 +125,13 @@ def asks(
     plans: Mapping[str, Mapping[str, Any]],
     reach: Sequence[Mapping[str, Any]] = (),
     key: str | None = None,
+    limits: bool = False,
 ) -> dict[str, Any]:
     """Return ``{"endpoints": [...], "requests": {set: [...]}}`` for ``audit_routes`` from ``place``.
 
     Asked are the gateways of the plans, and of every other host what runs vLLM, Ray or nginx, or was found open from
     ``place`` in ``reach`` and is no SSH. ``key`` names a tenant's key that the caller has, None: requests go without a right one.
+    ``limits`` tells to try whether wrong keys are slowed down.
     """
     endpoints: dict[tuple[str, int], dict[str, Any]] = {}
     sets: dict[str, list[dict[str, Any]]] = {}
@@ -135,7 +139,7 @@ def asks(
         for name, host in sorted(plan["hosts"].items()):
             if host["gateway"] is None or name == place:
                 continue
-            sets.setdefault(f"gateway-{cluster}", gateway_requests(plan, host["gateway"], key))
+            sets.setdefault(f"gateway-{cluster}", gateway_requests(plan, host["gateway"], key, limits))
             for socket in host["gateway"]["listen"]:
                 endpoints[socket["address"], socket["port"]] = {
                     "host": name,
@@ -209,28 +213,30 @@ def ray_requests() -> list[dict[str, Any]]:
     ]
 
 
-def gateway_requests(plan: Mapping[str, Any], gateway: Mapping[str, Any], key: str | None) -> list[dict[str, Any]]:
+def gateway_requests(
+    plan: Mapping[str, Any], gateway: Mapping[str, Any], key: str | None, limits: bool = False
+) -> list[dict[str, Any]]:
     """Return what a gateway is asked: its own routes with each kind of key, all others, and some in every disguise.
 
-    Those with a right key come first: wrong ones use up what the gateway allows an address.
+    Those with a right key come first, and others then ask for few routes: they use up what the gateway allows an address.
     """
-    release = catalogue.nearest(plan["release"]).release
+    known = catalogue.routes(catalogue.nearest(plan["release"]).release)
     passed = {route["path"] for route in gateway["routes"]}
-    known = catalogue.routes(release)
-    found = []
-    if key is not None:
-        found += [_request(route, key) for route in known]
-    found += [_request(route, "none") for route in known]
-    for route in known:
-        if route.path in DISGUISED and route.path not in passed:
-            for right in (key,) if key is not None else ():
-                found += [
-                    {**_request(route, right), "target": target, "form": form} for form, target in disguised(route.path)
-                ]
-            found += [
-                {**_request(route, "none"), "target": target, "form": form} for form, target in disguised(route.path)
-            ]
-    return found + [_request(route, "wrong") for route in known if route.path in passed]
+    hidden = [route for route in known if route.path in DISGUISED and route.path not in passed]
+    whole = key if key is not None else "none"
+    found = [_request(route, whole) for route in known]
+    found += [
+        {**_request(route, whole), "target": target, "form": form}
+        for route in hidden
+        for form, target in disguised(route.path)
+    ]
+    for other in ("none", "wrong"):
+        if other != whole:
+            found += [_request(route, other) for route in known if route.path in passed or route in hidden[:3]]
+    if limits:
+        wrong = {"method": "GET", "path": "/v1/models", "target": "/v1/models", "form": "burst", "key": "wrong"}
+        found += [wrong] * (int(gateway["limits"]["failed_keys_per_minute"]) + BURST)
+    return found
 
 
 def disguised(path: str) -> Iterable[tuple[str, str]]:
