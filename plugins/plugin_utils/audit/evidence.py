@@ -176,7 +176,8 @@ class Reached(TypedDict):
 
     TCP: ``open`` accepted, ``refused`` answered with a reset (or an ICMP refusal), ``filtered`` stayed silent. UDP: ``open`` answered,
     ``refused`` is an ICMP refusal, ``filtered`` silent, which for UDP is also what an open port does that does not like the question.
-    ``untried`` are ports the scan did not come to (a limit of time, no route): never take them for closed.
+    ``untried`` are ports the scan did not come to in its time: never take them for closed. An address no route leads to has no entry;
+    ``unknown`` names it.
     """
 
     host: str
@@ -227,7 +228,8 @@ class Certificate(TypedDict):
 class Endpoint(TypedDict):
     """TLS of one address and port.
 
-    ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3`` and ``plain`` (HTTP without TLS) to true, false, or None where this host's own library cannot ask that.
+    ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3`` and ``plain`` (HTTP without
+    TLS) to true, false, or None where this host's own library cannot ask that.
     """
 
     host: str
@@ -247,7 +249,7 @@ class Answer(TypedDict):
     ``path`` is the catalogue's (``/v1/models``), ``target`` what was sent, ``form`` ``plain`` or the name of the disguise, ``key`` ``none``,
     ``wrong``, ``expired`` or the name of a key (``tenants/acme/k1``). ``status`` is None when there was no HTTP answer; ``error`` says why.
     ``headers`` holds those in ``HEADERS`` only, lower case. ``body`` is what the body looks like, never the body: ``empty``,
-    ``json``, ``error`` (OpenAI's error object), ``models``, ``openapi``, ``metrics``, ``html``, ``events``, ``text`` or ``binary``.
+    ``json``, ``error`` (OpenAI's error object), ``detail`` (that of vLLM's own framework), ``models``, ``openapi``, ``metrics``, ``html``, ``events``, ``text`` or ``binary``.
     """
 
     id: str
