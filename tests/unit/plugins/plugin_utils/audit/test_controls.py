@@ -109,3 +109,9 @@ def test_the_plan_names_its_controls_as_the_registry_does() -> None:
         made = plan(cluster, hosts, datetime.date(2026, 11, 25))
         for name in {row["control"] for row in made["matrix"]}:
             assert {"planned_ports", "unplanned_ports"} & set(controls()[name].checks), name
+
+
+def test_every_control_and_recommendation_is_on_the_page() -> None:
+    page = (ROOT / "docs/controls.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### ([A-Z]+-[0-9]{2})$", page, re.MULTILINE)) == set(controls())
+    assert set(re.findall(r"^\| (GUIDE-[0-9]{2}) \|", page, re.MULTILINE)) == set(recommendations())
