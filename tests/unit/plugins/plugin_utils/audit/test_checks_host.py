@@ -128,3 +128,25 @@ def test_a_check_says_nothing_of_a_fact_it_does_not_have() -> None:
         blind = dataclasses.replace(view(name), evidence=None, reach=(), endpoints=(), answers=())
         for check in CHECKS:
             assert {type(one) for one in say(check, blind)} <= {Unchecked, Absent}, check
+
+
+def test_no_route_from_outside_is_as_good_as_a_closed_port_and_nobody_outside_is_not() -> None:
+    plan = audit.plan()
+    evidence = audit.evidence(plan)
+    address = plan["hosts"]["engine11"]["addresses"]["fabric"]["ipv4"]
+    evidence["reach"] = [{**evidence["reach"][0], "reached": [], "unknown": []}]
+
+    def states() -> set[type]:
+        given = next(one for one in views(evidence, {"chat": plan}, {}, audit.TODAY) if one.name == "engine11")  # type: ignore[arg-type]
+        return {type(one) for one in say("bare_server", given)}
+
+    assert states() == {Unchecked}
+    evidence["reach"][0]["unknown"] = [{"fact": f"reached:{address}", "reason": "no route leads there"}]
+    assert states() == {Looked}
+
+
+def test_an_open_port_nobody_asked_is_not_checked() -> None:
+    given = view("gateway1")
+    given.reach[0][1]["open"] = [443, 9100]
+    told = [one.why for one in say("bare_server", given) if isinstance(one, Unchecked)]
+    assert len(told) == 1 and "tcp 9100 of" in told[0]

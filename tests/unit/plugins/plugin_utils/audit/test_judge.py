@@ -241,7 +241,7 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         {("GW-10", "gateway1")},
     ),
     "an access log for everybody": (
-        lambda e: file(e, "/var/log/hardened-vllm-gateway/access.log", "gateway1").update(mode="0644"),
+        lambda e: file(e, "/var/log/hardened-vllm-gateway", "gateway1").update(mode="0755"),
         {("GW-10", "gateway1")},
     ),
     "development mode": (
