@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
@@ -86,7 +87,7 @@ def host_evidence(made: Mapping[str, Any], name: str) -> dict[str, Any]:
         },
         "namespaces": [{"id": 1, "host": True, "processes": 90, "pid": 1, "containers": [], "addresses": []}],
         "listeners": list(_sockets(host)),
-        "processes": [process(made, host, engine) for engine in host["engines"]],
+        "processes": [process(made, engine) for engine in host["engines"]],
         "nftables": ruleset(made, host),
         "legacy_tables": {"ipv4": [], "ipv6": []},
         "units": units,
@@ -115,7 +116,9 @@ def account(name: str) -> dict[str, Any]:
 def unit(user: str) -> dict[str, str]:
     """Return the properties in force of a unit of ours."""
     words = "NoNewPrivileges ProtectHome PrivateTmp ProtectKernelTunables ProtectKernelModules ProtectKernelLogs "
-    words += "ProtectControlGroups ProtectClock RestrictSUIDSGID RestrictRealtime LockPersonality PrivateUsers PrivateIPC"
+    words += (
+        "ProtectControlGroups ProtectClock RestrictSUIDSGID RestrictRealtime LockPersonality PrivateUsers PrivateIPC"
+    )
     return dict.fromkeys(words.split(), "yes") | {
         "LoadState": "loaded",
         "ActiveState": "active",
@@ -140,7 +143,7 @@ def unit(user: str) -> dict[str, str]:
     }
 
 
-def process(made: Mapping[str, Any], host: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, Any]:
+def process(made: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, Any]:
     """Return the process of a planned engine."""
     secret = ["--config", f"/etc/hardened-vllm/{engine['name']}/secrets.yaml"] if engine["secret_arguments"] else []
     return {
@@ -310,9 +313,7 @@ def _inside(made: Mapping[str, Any], listener: Mapping[str, Any], sources: list[
 
 def row(host: str, address: str, found: list[int], untried: str = "") -> dict[str, Any]:
     edges = [0, *found, 65536]
-    filtered = ",".join(
-        f"{low + 1}-{high - 1}" for low, high in zip(edges, edges[1:], strict=False) if low + 1 <= high - 1
-    )
+    filtered = ",".join(f"{low + 1}-{high - 1}" for low, high in pairwise(edges) if low + 1 <= high - 1)
     parts = {"host": host, "address": address, "protocol": "tcp", "open": found, "refused": ""}
     return {**parts, "filtered": "" if untried else filtered, "untried": untried, "reason": "time" if untried else None}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .evidence import Evidence
-from .view import View
+from .view import OUTSIDE, View
 
 
 def views(
@@ -40,6 +40,20 @@ def _view(
         [(seen, row) for seen in evidence["reach"] for row in seen["reached"] if row["host"] == name],
         [(seen, one) for seen in evidence["routes"] for one in seen["endpoints"] if one["host"] == name],
         [(seen, one) for seen in evidence["routes"] for one in seen["answers"] if one["host"] == name],
+        _unrouted(name, evidence, plan),
         f"nobody looked at the host from elsewhere{': ' + '; '.join(elsewhere) if elsewhere else ''}",
         secrets,
     )
+
+
+def _unrouted(name: str, evidence: Evidence, plan: Mapping[str, Any] | None) -> list[str]:
+    own = set((evidence["hosts"][name]["addresses"] or {}) if name in evidence["hosts"] else ())
+    if plan is not None:
+        own |= {address for pair in plan["hosts"][name]["addresses"].values() for address in pair.values()}
+    facts = {f"reached:{address}" for address in own}
+    return [
+        f"{seen['observer']} ({seen['standing']})"
+        for seen in evidence["reach"]
+        if seen["standing"] in OUTSIDE
+        and any(one["fact"] in facts and "no route" in one["reason"] for one in seen["unknown"])
+    ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...problems import Severity
 from ..evidence import File
 from ..view import Absent, Looked, Said, Unchecked, View
 from .host import GATEWAY_USER, shown_file, user_rights
@@ -120,14 +119,16 @@ def model_files(view: View) -> Iterator[Said]:
     for path in sorted(paths):
         below = [file for file in files if file["path"] == path or file["path"].startswith(f"{path}/")]
         gaps = _gaps(view, path)
-        if not below:
+        # Below a path that was asked about, only what others than root may write is told.
+        seen = bool(below) or any(path.startswith(f"{file['asked']}/") for file in files)
+        if not seen:
             yield Unchecked(f"{path} was not seen", "HOST-02")
         for gap in gaps:
             yield Unchecked(gap, "HOST-02")
         bad = [file for file in below if _writable(file, {engine["user"] for engine in view.engines})]
         for file in bad:
             yield view.finding("HOST-02", file["path"], shown_file(file), "a file only root may write")
-        if below and not bad:
+        if seen and not bad:
             yield Looked("HOST-02", path)
 
 
@@ -149,13 +150,13 @@ def access_log(view: View) -> Iterator[Said]:
         return
     known = {file["path"]: file for file in files}
     for path in (LOG, f"{LOG}/access.log"):
-        file = known.get(path)
-        if file is None:
+        if path not in known:
             yield view.finding("GW-10", path, "no such file", "a log of every request")
-        elif user_rights(file["mode"])[1] or file["owner"] not in (GATEWAY_USER, "root"):
-            severity = Severity.WARNING
-            yield view.finding(
-                "GW-10", path, shown_file(file), f"closed to others, of {GATEWAY_USER}", severity=severity
-            )
-        else:
-            yield Looked("GW-10", path)
+    directory = known.get(LOG)
+    if directory is None:
+        return
+    # What lies in a closed directory is closed.
+    if user_rights(directory["mode"])[1] or directory["owner"] not in (GATEWAY_USER, "root"):
+        yield view.finding("GW-10", LOG, shown_file(directory), f"closed to others, of {GATEWAY_USER}")
+    else:
+        yield Looked("GW-10", LOG)

@@ -58,7 +58,9 @@ def planned_ports(view: View) -> Iterator[Said]:
                     remedy=f"See whether the service of {listener['name']} runs, then run the site playbook again.",
                     evidence=[f"{where}: {silent}"],
                 )
-        if not asked:
+        if listener["name"] == "ssh" and view.evidence is not None:
+            yield Looked(listener["control"], "an operator logged in and looked at the host")
+        elif not asked:
             yield Unchecked(f"nobody {listener['name']} is open to looked at it", listener["control"])
 
 

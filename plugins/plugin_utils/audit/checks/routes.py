@@ -11,7 +11,7 @@ from typing import Any
 from ... import catalogue
 from ...problems import Severity
 from ..evidence import Answer, RoutesEvidence
-from ..view import Absent, Looked, Said, Unchecked, View
+from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View
 
 NO_KEY = ("none", "wrong", "expired")
 # What the gateway says to what it does not pass on; None is a connection it ends.
@@ -41,6 +41,11 @@ def _passed(view: View, answer: Answer) -> bool:
 
 def _door(view: View) -> list[tuple[RoutesEvidence, Answer]]:
     return [(seen, answer) for seen, answer in view.answers if at_door(view, answer["address"], answer["port"])]
+
+
+def _slowed_down(answer: Answer) -> bool:
+    """Tell whether the gateway refused a source that tried too many keys, which it says after the key only."""
+    return answer["key"] in NO_KEY and answer["status"] == 429
 
 
 def _burst(answer: Answer) -> bool:
@@ -113,6 +118,8 @@ def denied_routes(view: View) -> Iterator[Said]:
 
 
 def _refused(answer: Answer) -> bool | None:
+    if _slowed_down(answer):
+        return True
     if answer["status"] is None or answer["status"] == 429:
         return None
     return answer["status"] in ((401,) if answer["key"] in NO_KEY else (400, 404, 405, 421))
@@ -124,10 +131,14 @@ def disguised_routes(view: View) -> Iterator[Said]:
         yield Absent("no gateway is planned here")
         return
     asked = [pair for pair in _door(view) if pair[1]["form"] != "plain" and not _burst(pair[1])]
-    fine = [
-        None if one["status"] == 429 else one["status"] is None or one["status"] in REFUSALS for _seen, one in asked
-    ]
+    fine = [_turned_away(one) for _seen, one in asked]
     yield from _judged(view, "GW-04", asked, "a refusal (400, 401, 404, 405, 421) or an ended connection", fine)
+
+
+def _turned_away(answer: Answer) -> bool | None:
+    if answer["status"] == 429:
+        return True if _slowed_down(answer) else None
+    return answer["status"] is None or answer["status"] in REFUSALS
 
 
 def keys_required(view: View) -> Iterator[Said]:
@@ -138,7 +149,9 @@ def keys_required(view: View) -> Iterator[Said]:
     asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and _passed(view, pair[1])]
     fine: list[bool | None] = []
     for _seen, answer in asked:
-        if answer["status"] is None or answer["status"] == 429:
+        if _slowed_down(answer):
+            fine.append(True)
+        elif answer["status"] is None or answer["status"] == 429:
             fine.append(None)
         elif answer["key"] in NO_KEY:
             fine.append(answer["status"] == 401)
@@ -156,7 +169,9 @@ def limits_bite(view: View) -> Iterator[Said]:
     for seen, answer in _door(view):
         if _burst(answer):
             bursts.setdefault((answer["form"], answer["key"]), []).append((seen, answer))
-    if not bursts:
+    if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in _door(view)):
+        yield Looked("GW-08", "a source that tried many keys was told 429")
+    elif not bursts:
         yield Unchecked("limits are tried only when that is asked for")
     for (form, key), answers in sorted(bursts.items()):
         if any(answer["status"] == 429 for _seen, answer in answers):
@@ -229,21 +244,19 @@ def bare_server(view: View) -> Iterator[Said]:
         if "uvicorn" in answer["headers"].get("server", "").lower()
     ]
     yield from _group(view, "OUT-01", bad, "no answer but from a gateway", None)
-    if view.answers:
-        yield Looked("OUT-01", f"{len(asked)} answers from elsewhere than the gateway")
-    else:
-        yield from _nobody_answered(view)
+    yield from _everything_asked(view, "OUT-01")
 
 
 def keyless_routes(view: View) -> Iterator[Said]:
     """Judge whether routes of vLLM run without a key anywhere but at the planned gateway, which has checks of its own."""
-    known = {(route.method, route.path): route for route in catalogue.routes()}
+    # Dangerous routes are asked with a harmless method, so the path tells which one it is.
+    known = {route.path: route for route in catalogue.routes()}
     bad: dict[Severity, list[tuple[str, RoutesEvidence, Answer]]] = {}
     for seen, answer in view.answers:
         ours = view.part is not None and seen["standing"] in ("gateway", "monitor", "peer")
         if ours or at_door(view, answer["address"], answer["port"]) or answer["status"] is None:
             continue
-        route = known.get((answer["method"], answer["path"]))
+        route = known.get(answer["path"])
         # The engine has read the request when it finds fault with its body.
         ran = 200 <= answer["status"] < 300 or (answer["status"] in (400, 415, 422) and answer["form"] == "plain")
         if answer["key"] in ("none", "wrong") and ran and route is not None:
@@ -251,16 +264,23 @@ def keyless_routes(view: View) -> Iterator[Said]:
             bad.setdefault(Severity.parse(route.severity), []).append((place, seen, answer))
     for severity, answers in sorted(bad.items(), reverse=True):
         yield from _group(view, "OUT-02", answers, "401, or no answer at all", severity)
-    if view.answers:
-        yield Looked("OUT-02", f"{len(view.answers)} answers")
-    else:
-        yield from _nobody_answered(view)
+    yield from _everything_asked(view, "OUT-02")
 
 
-def _nobody_answered(view: View) -> Iterator[Said]:
-    """No HTTP answer: fine when every port was tried and none was open, else nobody knows."""
-    tried = [row for _seen, row in view.reach if row["protocol"] == "tcp"]
-    if tried and not any(row["untried"] for row in tried):
-        yield Absent("no HTTP server answered, and every port was tried")
-    else:
+def _everything_asked(view: View, control: str) -> Iterator[Said]:
+    """Whether outsiders tried every port, and asked each that is open what is there."""
+    rows = [row for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
+    ssh = {int(listener["ports"]) for listener in view.listeners() if listener["name"] == "ssh"} or {22}
+    asked = {(answer["address"], answer["port"]) for _seen, answer in view.answers}
+    found = {(row["address"], port) for row in rows for port in row["open"] if port not in ssh}
+    for place in view.unrouted:
+        yield Looked(control, f"no route leads there from {place}")
+    if not rows and not view.unrouted:
         yield Unchecked(view.outside_missing)
+        return
+    for row in rows:
+        if row["untried"]:
+            yield Unchecked(f"not every port of {row['address']} was tried: {row['reason'] or 'no reason given'}")
+    for address, port in sorted(found - asked):
+        yield Unchecked(f"tcp {port} of {address} is open, and nobody asked what is there")
+    yield Looked(control, f"{len(found & asked)} open ports were asked, {len(view.answers)} answers")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections import Counter
 from pathlib import Path
@@ -18,9 +19,11 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.controls impor
     controls,
     recommendations,
 )
+from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.kinds import ListOf, Record
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.schema import CLUSTER
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.rules import described
+from support.topologies import topologies
 
 ROOT = Path(__file__).resolve().parents[5]
 CONTROLS = sorted(controls().values(), key=lambda control: control.id)
@@ -102,4 +105,13 @@ def test_every_control_the_collection_names_is_in_the_registry() -> None:
 
 
 def test_the_plan_names_its_controls_as_the_registry_does() -> None:
-    from support.topologies import cases
+    for cluster, hosts in topologies().values():
+        made = plan(cluster, hosts, datetime.date(2026, 11, 25))
+        for name in {row["control"] for row in made["matrix"]}:
+            assert {"planned_ports", "unplanned_ports"} & set(controls()[name].checks), name
+
+
+def test_every_control_and_recommendation_is_on_the_page() -> None:
+    page = (ROOT / "docs/controls.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### ([A-Z]+-[0-9]{2})$", page, re.MULTILINE)) == set(controls())
+    assert set(re.findall(r"^\| (GUIDE-[0-9]{2}) \|", page, re.MULTILINE)) == set(recommendations())
