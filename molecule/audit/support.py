@@ -30,7 +30,9 @@ HOSTS = ("engine1", "engine2", "gateway", "stranger", "foreign")
 PLACES = {"engine2": "peer", "gateway": "gateway", "observer": "observer", "stranger": "stranger"}
 # All a fault opens is among these; the scan of every port is tested once, in test_clean.py.
 PORTS = "22,443,8000-8001,8265,9000-9001,9999"
-WAIVED = [{"rule": "release-old", "reason": "a stand-in", "expires": str(datetime.date.today() + datetime.timedelta(days=30))}]
+WAIVED = [
+    {"rule": "release-old", "reason": "a stand-in", "expires": str(datetime.date.today() + datetime.timedelta(days=30))}
+]
 
 # Runs a module's own function on a node; the program comes in over standard input and leaves no file.
 _RUN = """
@@ -57,7 +59,11 @@ def archive() -> str:
     files = {f"{plugins}/{path.relative_to(ROOT / 'plugins')}": path.read_text(encoding="utf-8") for path in _sources()}
     packages = {str(parent) for name in files for parent in Path(name).parents if str(parent) != "."}
     files |= {f"{package}/__init__.py": "" for package in packages}
-    files |= {"ansible/__init__.py": "", "ansible/module_utils/__init__.py": "", "ansible/module_utils/basic.py": "AnsibleModule = None\n"}
+    files |= {
+        "ansible/__init__.py": "",
+        "ansible/module_utils/__init__.py": "",
+        "ansible/module_utils/basic.py": "AnsibleModule = None\n",
+    }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as written:
         for name, text in sorted(files.items()):
@@ -67,7 +73,11 @@ def archive() -> str:
 
 def _sources() -> list[Path]:
     plugins = ROOT / "plugins"
-    return [*plugins.glob("modules/audit_*.py"), *plugins.glob("module_utils/audit_*.py"), *plugins.glob("module_utils/probe_*.py")]
+    return [
+        *plugins.glob("modules/audit_*.py"),
+        *plugins.glob("module_utils/audit_*.py"),
+        *plugins.glob("module_utils/probe_*.py"),
+    ]
 
 
 def collect(node: Console, module: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,7 +103,9 @@ class Audit:
         """Take the evidence of hosts again."""
         params = {"paths": [], "trees": [], "sysctl": [], "packages": ["nginx"]}
         with ThreadPoolExecutor(4) as pool:
-            for name, found in zip(names, pool.map(lambda name: collect(self.node(name), "audit_host", params), names), strict=True):
+            for name, found in zip(
+                names, pool.map(lambda name: collect(self.node(name), "audit_host", params), names), strict=True
+            ):
                 self.looks[name] = {"evidence": found}
 
     def reach(self, *names: str) -> None:
@@ -103,7 +115,9 @@ class Audit:
                 self.reaches[name] = {"evidence": found}
 
     def _reach(self, name: str) -> dict[str, Any]:
-        targets = questions.targets(name, PLACES[name], self.hosts, self.standing["declared"], self.standing["plans"], PORTS)
+        targets = questions.targets(
+            name, PLACES[name], self.hosts, self.standing["declared"], self.standing["plans"], PORTS
+        )
         limits = {"rate": 5000, "at_once": 2000, "timeout": 0.8, "limit": 60}
         return collect(
             self.node(name), "audit_reach", {"observer": name, "standing": PLACES[name], "targets": targets, **limits}
@@ -115,12 +129,22 @@ class Audit:
         key = next(iter(self.keys), None)
         asked = questions.asks("observer", self.hosts, self.standing["plans"], reach, key)
         if plain:
-            asked["requests"] = {name: [one for one in some if one["form"] == "plain"] for name, some in asked["requests"].items()}
+            asked["requests"] = {
+                name: [one for one in some if one["form"] == "plain"] for name, some in asked["requests"].items()
+            }
         # One address of the gateway is enough for what does not depend on it.
         endpoints = [{"tls": "auto", **one} for one in asked["endpoints"] if ":" not in one["address"]]
         limits = {"at_once": 16, "rate": 400, "timeout": 5}
-        params = {"observer": "observer", "standing": "observer", "authority": self.authority, "keys": self.keys, **limits}
-        found = collect(self.node("observer"), "audit_routes", {**params, "endpoints": endpoints, "requests": asked["requests"]})
+        params = {
+            "observer": "observer",
+            "standing": "observer",
+            "authority": self.authority,
+            "keys": self.keys,
+            **limits,
+        }
+        found = collect(
+            self.node("observer"), "audit_routes", {**params, "endpoints": endpoints, "requests": asked["requests"]}
+        )
         self.answers["observer"] = {"evidence": found}
 
     @property
@@ -148,7 +172,9 @@ class Audit:
 
     def findings(self) -> list[dict[str, Any]]:
         """Return the findings of the cluster's hosts that no waiver covers."""
-        return [one for one in self.result()["findings"] if not one["waived"] and one["host"] not in ("foreign", "stranger")]
+        return [
+            one for one in self.result()["findings"] if not one["waived"] and one["host"] not in ("foreign", "stranger")
+        ]
 
 
 def told(findings: Sequence[Mapping[str, Any]]) -> str:
@@ -159,7 +185,9 @@ def told(findings: Sequence[Mapping[str, Any]]) -> str:
 class Fault:
     """One entry of faults.yml: planted, and undone whatever happened in between."""
 
-    def __init__(self, entry: Mapping[str, Any], node: Callable[[str], Console], upstream_key: str, tls: Mapping[str, str]) -> None:
+    def __init__(
+        self, entry: Mapping[str, Any], node: Callable[[str], Console], upstream_key: str, tls: Mapping[str, str]
+    ) -> None:
         self.entry = entry
         self.host = entry.get("node", "engine1")
         self.console = node(self.host)
@@ -194,7 +222,11 @@ class Fault:
         """Take it back."""
         entry = self.entry
         if {"argv", "drop", "environment", "unit"} & set(entry):
-            self.console.shell(self.named("cp -a /run/unit.was $UNITS/$ENGINE; cp -a /run/env.was /etc/hardened-vllm/engine/engine.env"))
+            self.console.shell(
+                self.named(
+                    "cp -a /run/unit.was $UNITS/$ENGINE; cp -a /run/env.was /etc/hardened-vllm/engine/engine.env"
+                )
+            )
             self._restart()
         for name in [*entry.get("nginx", {}), *(["tls.crt"] if "certificate" in entry else [])]:
             self.console.shell(self.named(f"cp -a /run/{name}.was $NGINX/{name}"))
@@ -204,7 +236,9 @@ class Fault:
             self.console.shell(self.named(entry["undo"]))
 
     def _edit_engine(self) -> None:
-        self.console.shell(self.named("cp -a $UNITS/$ENGINE /run/unit.was; cp -a /etc/hardened-vllm/engine/engine.env /run/env.was"))
+        self.console.shell(
+            self.named("cp -a $UNITS/$ENGINE /run/unit.was; cp -a /etc/hardened-vllm/engine/engine.env /run/env.was")
+        )
         unit = self.console.run("cat", "/run/unit.was").splitlines()
         lines = [self._command(line) if line.startswith("ExecStart=") else line for line in unit]
         for name, value in self.entry.get("unit", {}).items():
@@ -213,7 +247,11 @@ class Fault:
         self.console.run("sh", "-c", self.named("cat > $UNITS/$ENGINE"), given="\n".join(lines) + "\n")
         wanted: Mapping[str, str | None] = self.entry.get("environment", {})
         if wanted:
-            kept = [line for line in self.console.run("cat", "/run/env.was").splitlines() if line.partition("=")[0] not in wanted]
+            kept = [
+                line
+                for line in self.console.run("cat", "/run/env.was").splitlines()
+                if line.partition("=")[0] not in wanted
+            ]
             kept += [f'{name}="{self.named(value)}"' for name, value in wanted.items() if value is not None]
             self.console.run("sh", "-c", "cat > /etc/hardened-vllm/engine/engine.env", given="\n".join(kept) + "\n")
         self._restart()
@@ -226,12 +264,13 @@ class Fault:
             while end < len(words) and not words[end].startswith(("--", '"--')):
                 end += 1
             del words[place:end]
-        quoted = ['"%s"' % self.named(word).replace("\\", "\\\\").replace('"', '\\"') for word in self.entry.get("argv", ())]
-        # Before --config, which the stand-in and vLLM read last.
-        return " ".join([*words, *quoted])
+        escaped = [self.named(word).replace("\\", "\\\\").replace('"', '\\"') for word in self.entry.get("argv", ())]
+        return " ".join([*words, *(f'"{word}"' for word in escaped)])
 
     def _restart(self) -> None:
-        self.console.shell(self.named("systemctl daemon-reload; systemctl reset-failed $ENGINE; systemctl restart $ENGINE"))
+        self.console.shell(
+            self.named("systemctl daemon-reload; systemctl reset-failed $ENGINE; systemctl restart $ENGINE")
+        )
 
     def _reload(self) -> None:
         # A fresh start, so that no worker of before answers, and no limit of before counts.

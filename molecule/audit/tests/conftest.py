@@ -60,7 +60,9 @@ def expired(directory: Path) -> str:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder().subject_name(good.subject).issuer_name(authority.subject)
     builder = builder.public_key(good.public_key()).serial_number(x509.random_serial_number())
-    builder = builder.not_valid_before(now - datetime.timedelta(days=30)).not_valid_after(now - datetime.timedelta(days=1))
+    builder = builder.not_valid_before(now - datetime.timedelta(days=30)).not_valid_after(
+        now - datetime.timedelta(days=1)
+    )
     for extension in good.extensions:
         builder = builder.add_extension(extension.value, extension.critical)
     return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

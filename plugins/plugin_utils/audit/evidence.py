@@ -249,7 +249,8 @@ class Answer(TypedDict):
     ``path`` is the catalogue's (``/v1/models``), ``target`` what was sent, ``form`` ``plain`` or the name of the disguise, ``key`` ``none``,
     ``wrong``, ``expired`` or the name of a key (``tenants/acme/k1``). ``status`` is None when there was no HTTP answer; ``error`` says why.
     ``headers`` holds those in ``HEADERS`` only, lower case. ``body`` is what the body looks like, never the body: ``empty``,
-    ``json``, ``error`` (OpenAI's error object), ``detail`` (that of vLLM's own framework), ``models``, ``openapi``, ``metrics``, ``html``, ``events``, ``text`` or ``binary``.
+    ``json``, ``error`` (OpenAI's error object), ``detail`` (that of vLLM's own framework), ``models``, ``openapi``, ``metrics``, ``html``,
+    ``events``, ``text`` or ``binary``.
     """
 
     id: str
