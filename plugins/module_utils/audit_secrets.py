@@ -20,9 +20,14 @@ CONCERNED = (
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
 
-_OPTION = re.compile(r"(?P<head>--(?P<name>[A-Za-z0-9_.-]+)(?:=|\s+))(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"']+)")
-_ASSIGNED = re.compile(r"(?P<head>\b(?P<name>[A-Za-z_][A-Za-z0-9_]*)=)(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"']+)")
-_MEMBER = re.compile(r"(?P<head>[\"'](?P<name>[A-Za-z0-9_.-]+)[\"']\s*:\s*)(?P<value>\"[^\"]*\")")
+# Only names with such a word in them match, so that what stands before one (Environment=, another option) does not swallow it.
+_TELLING = r"(?i:key|token|secret|passw|passphrase|credential)"
+_VALUE = r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"']+)"
+_OPTION = re.compile(r"(?P<head>--(?P<name>[A-Za-z0-9_.-]*%s[A-Za-z0-9_.-]*)(?:=|\s+))%s" % (_TELLING, _VALUE))
+_ASSIGNED = re.compile(r"(?P<head>\b(?P<name>[A-Za-z0-9_]*%s[A-Za-z0-9_]*)=)%s" % (_TELLING, _VALUE))
+_MEMBER = re.compile(
+    r"(?P<head>[\"'](?P<name>[A-Za-z0-9_.-]*%s[A-Za-z0-9_.-]*)[\"']\s*:\s*)(?P<value>\"[^\"]*\")" % _TELLING
+)
 _BEARER = re.compile(r"(?P<head>\b(?P<name>[Bb]earer|[Bb]asic)\s+)(?P<value>[A-Za-z0-9._~+/=-]{6,})")
 _LOGIN = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://)(?P<value>[^/\s:@\"']*:[^/\s@\"']+)(?=@)")
 
