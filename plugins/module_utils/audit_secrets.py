@@ -28,7 +28,7 @@ _ASSIGNED = re.compile(r"(?P<head>\b(?P<name>[A-Za-z0-9_]*%s[A-Za-z0-9_]*)=)%s" 
 _MEMBER = re.compile(
     r"(?P<head>[\"'](?P<name>[A-Za-z0-9_.-]*%s[A-Za-z0-9_.-]*)[\"']\s*:\s*)(?P<value>\"[^\"]*\")" % _TELLING
 )
-_BEARER = re.compile(r"(?P<head>\b(?P<name>[Bb]earer|[Bb]asic)\s+)(?P<value>[A-Za-z0-9._~+/=-]{6,})")
+_BEARER = re.compile(r"(?P<head>\b(?P<name>[Bb]earer|[Bb]asic)\s+)(?!sha256:)(?P<value>[A-Za-z0-9._~+/=-]{6,})")
 _LOGIN = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://)(?P<value>[^/\s:@\"']*:[^/\s@\"']+)(?=@)")
 
 
