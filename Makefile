@@ -20,6 +20,7 @@ help:
 	@echo "make integration          the installed collection, its playbooks and the real parser of vLLM"
 	@echo "make docs                 the pages made from the code's data"
 	@echo "make molecule-lifecycle   upgrades and rollbacks under load, too slow for make test"
+	@echo "AUDIT_FAULTS=all make molecule-audit   every planted fault, not the quick ones only"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
 	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"
 	@echo "make bench                benchmarks with their table"
