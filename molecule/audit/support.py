@@ -25,7 +25,7 @@ from lab.testing import Console
 
 SCENARIO = Path(__file__).parent
 ROOT = SCENARIO.parents[1]
-FAULTS: list[dict[str, Any]] = yaml.safe_load((SCENARIO / "faults.yml").read_text(encoding="utf-8"))
+FAULTS: list[dict[str, Any]] = yaml.safe_load((SCENARIO / "files/faults.yml").read_text(encoding="utf-8"))
 HOSTS = ("engine1", "engine2", "gateway", "stranger", "foreign")
 PLACES = {"engine2": "peer", "gateway": "gateway", "observer": "observer", "stranger": "stranger"}
 # All a fault opens is among these; the scan of every port is tested once, in test_clean.py.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults planted one at a time: the audit finds exactly that one, and nothing when it is taken back.
 
-All of faults.yml when AUDIT_FAULTS is ``all`` (make audit-faults), else those marked quick.
+All of files/faults.yml when AUDIT_FAULTS is ``all``, else those marked quick.
 """
 
 from __future__ import annotations
