@@ -135,6 +135,7 @@ def unit(user: str) -> dict[str, str]:
         "SystemCallFilter": "read write",
         "UMask": "0077",
         "DevicePolicy": "closed",
+        "IPAddressDeny": "::/0 0.0.0.0/0",
         "LimitCORE": "0",
         "StateDirectoryMode": "0700",
         "CacheDirectoryMode": "0700",

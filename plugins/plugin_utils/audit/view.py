@@ -81,8 +81,9 @@ class View:
     """One host as the audit sees it.
 
     ``plan`` is its cluster's and ``part`` the host's share of it; both are None for a host no plan knows. ``evidence`` is what was
-    collected on it, None with the reason in ``absent``. ``reach``, ``endpoints`` and ``answers`` are what others saw of it, each with
-    the document it is from. ``unrouted`` are places outside from which no route leads to one of its addresses. ``secrets`` maps digests (hexadecimal) to names of the cluster's secrets.
+    collected on it, None with the reason in ``absent``. ``reach``, ``endpoints`` and ``answers`` are what others saw of it, each
+    with the document it is from. ``unrouted`` are places outside from which no route leads to one of its addresses.
+    ``secrets`` maps digests (hexadecimal) to names of the cluster's secrets.
     """
 
     name: str

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from support.expressions import Run, answers, evaluate
 
-
 GOOD = [
     ("{'argv': ['serve', '/m', '--host', '0.0.0.0'], 'environment': {}} | hardened.vllm.lint", "arg-host"),
     ("'vllm serve /m --grpc' | hardened.vllm.lint", "arg-grpc"),

@@ -54,7 +54,7 @@ def planned_processes(view: View) -> Iterator[Said]:
 def _as_planned(view: View, engine: Mapping[str, Any], process: Process) -> Iterator[Said]:
     words = settings.words(process["argv"])
     planned = [str(word) for word in engine["argv"][1:]]
-    secret = ["--config", f"/etc/hardened-vllm/{engine['name']}/secrets.yaml"] if engine["secret_arguments"] else []
+    secret = settings.secrets_of(engine)
     if words is None:
         yield Unchecked(f"{engine['unit']}: its arguments show no vllm serve")
     elif words != planned + secret:

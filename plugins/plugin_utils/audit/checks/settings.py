@@ -9,6 +9,7 @@ import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 from ...core import ANSWERED
 from ...linting.finding import Finding as Lint
@@ -86,6 +87,9 @@ def lint_of(view: View, process: Process) -> list[Lint] | None:
     argv = words(process["argv"])
     if argv is None:
         return None
+    planned = next((engine for engine in view.engines if engine["unit"] == process["unit"]), None)
+    if planned is not None:
+        argv = _without(argv, secrets_of(planned))
     environment = {
         name: "" if value == EMPTY else value
         for name, value in (process["environment"] or {}).items()
@@ -100,6 +104,16 @@ def lint_of(view: View, process: Process) -> list[Lint] | None:
     found = _linted(tuple(argv), tuple(sorted(environment.items())), version_of(process), container)
     quiet = _quiet(view, process, argv)
     return [one for one in found if one.rule not in quiet]
+
+
+def secrets_of(engine: Mapping[str, Any]) -> list[str]:
+    """Return the words by which a planned engine is given its secrets."""
+    return ["--config", f"/etc/hardened-vllm/{engine['name']}/secrets.yaml"] if engine["secret_arguments"] else []
+
+
+def _without(argv: list[str], tail: list[str]) -> list[str]:
+    """Return ``argv`` without the file of our own, behind which the linter would suspect every option that is missing."""
+    return argv[: -len(tail)] if tail and argv[-len(tail) :] == tail else argv
 
 
 def _quiet(view: View, process: Process, argv: Sequence[str]) -> Set[str]:

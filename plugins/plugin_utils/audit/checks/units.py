@@ -37,6 +37,8 @@ CONFINED: tuple[tuple[str, tuple[str, ...]], ...] = (
 ENGINE_ONLY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("PrivateUsers", ("yes", "self")),
     ("PrivateIPC", ("yes",)),
+    # The second wall behind the firewall's: the unit exchanges packets with the addresses of IPAddressAllow only.
+    ("IPAddressDeny", ("::/0 0.0.0.0/0", "0.0.0.0/0 ::/0")),
     ("DevicePolicy", ("closed", "strict")),
     ("LimitCORE", ("0",)),
     ("StateDirectoryMode", ("0700",)),

@@ -99,7 +99,12 @@ def direct(evidence: dict[str, Any], **changes: Any) -> None:
     evidence["routes"][0]["answers"].append(one)
 
 
-ENGINE, GATEWAY = ("engine11",), ("gateway1",)
+def without(argv: list[str], option: str, words: int) -> None:
+    """Take an option and its value out of a command line."""
+    place = argv.index(option)
+    del argv[place : place + words]
+
+
 FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
     "an open port nobody planned": (lambda e: opened(e, "outsider", "engine11", "management", 9100), {("NET-01", "engine11")}),
     "the API is open to an outsider": (lambda e: opened(e, "outsider", "engine11", "fabric", 8000), {("NET-02", "engine11")}),
@@ -249,6 +254,15 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         {("ENG-01", "engine11")},
     ),
     "the engine's sandbox is off": (lambda e: unit(e).update(NoNewPrivileges="no"), {("ENG-17", "engine11")}),
+    "the unit exchanges packets with everybody": (lambda e: unit(e).update(IPAddressDeny=""), {("ENG-17", "engine11")}),
+    "media of every host": (
+        lambda e: without(process(e)["argv"], "--allowed-media-domains", 2),
+        {("ENG-04", "engine11"), ("ENG-18", "engine11")},
+    ),
+    "the queue has no end": (
+        lambda e: without(process(e)["argv"], "--max-num-queued-reqs", 2),
+        {("ENG-11", "engine11"), ("ENG-18", "engine11")},
+    ),
     "no filter of system calls": (lambda e: unit(e).update(SystemCallFilter=""), {("ENG-17", "engine11")}),
     "the engine runs as root": (lambda e: process(e).update(uid=0, user="root"), {("ENG-17", "engine11")}),
     "the engine has capabilities": (
