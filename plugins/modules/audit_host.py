@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: audit_host
 short_description: Read everything an audit of vLLM needs to know about a host, and change nothing
-version_added: "0.2.0"
+version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:
