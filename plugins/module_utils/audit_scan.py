@@ -117,7 +117,9 @@ class Scan:
             for number, _event in poll.poll(0.005):
                 sock, target = sockets.pop(number)
                 self.states[target] = _state(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-                _close(sock)
+                if self.states[target] == "open":
+                    _reset(sock)
+                sock.close()
             self._expire(deadlines, sockets)
         for sock, _target in sockets.values():
             sock.close()
@@ -143,7 +145,8 @@ class Scan:
             again.append(target)
         elif code not in NO_ROUTE:
             self.states[target] = _state(code)
-        _close(sock)
+            _reset(sock)
+        sock.close()
         return None
 
     def _expire(self, deadlines: Deque[Tuple[float, int, socket.socket]], sockets: Dict[int, Any]) -> None:
@@ -205,8 +208,7 @@ def _state(code: int) -> str:
     return "refused" if code in REFUSALS else "filtered"
 
 
-def _close(sock: socket.socket) -> None:
+def _reset(sock: socket.socket) -> None:
     # A reset instead of a farewell: tens of thousands of connections in TIME_WAIT would use up this host's ports.
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-    sock.close()

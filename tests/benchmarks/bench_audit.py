@@ -32,7 +32,8 @@ CALL = """
 import json, resource, sys
 from ansible_collections.hardened.vllm.plugins.modules import {module}
 found = {module}.collect(json.load(sys.stdin))
-print(json.dumps([len(json.dumps(found)), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, found["seconds"], found]))
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([len(json.dumps(found)), used.ru_maxrss, round(used.ru_utime + used.ru_stime, 1), found]))
 """
 DROP = "table inet filter { chain input { type filter hook input priority 0; policy drop; tcp dport 443 accept; }; }"
 
@@ -80,14 +81,14 @@ def scan(dropping: bool) -> str:
         targets = [{"host": one, "address": one, "tcp": "1-65535", "udp": ""} for one in addresses]
         params = {"observer": "o", "standing": "observer", "targets": targets}
         limits = {"rate": 20000, "at_once": 16000, "timeout": 1.5, "limit": 300}
-        seconds, (size, memory, _taken, found) = call(
+        seconds, (size, memory, busy, found) = call(
             "audit_reach", {**params, **limits}, "ip", "netns", "exec", OBSERVER
         )
     untried = [row["untried"] for row in found["reached"] if row["untried"]]
     if untried or len(found["reached"]) != HOSTS:
         sys.exit(f"the scan did not come to everything: {untried}")
     what = "drop everything" if dropping else "refuse everything"
-    return f"| scan of 65,535 ports of {HOSTS} hosts that {what} | {seconds:.1f} s | {size:,} | {memory // 1024} MiB |"
+    return f"| scan of 65,535 ports of {HOSTS} hosts that {what} | {seconds:.1f} s | {size:,} | {memory // 1024} MiB, {busy} s of CPU |"
 
 
 def whole(names: list[str], directory: Path) -> str:
@@ -119,8 +120,8 @@ def main() -> None:
     print(scan(dropping=True), flush=True)
     print(scan(dropping=False), flush=True)
     params: dict[str, Any] = {"paths": [], "trees": [], "sysctl": [], "packages": ["nginx"]}
-    seconds, (size, memory, _taken, _found) = call("audit_host", params)
-    print(f"| look at this machine | {seconds:.1f} s | {size:,} | {memory // 1024} MiB |", flush=True)
+    seconds, (size, memory, busy, _found) = call("audit_host", params)
+    print(f"| look at this machine | {seconds:.1f} s | {size:,} | {memory // 1024} MiB, {busy} s of CPU |", flush=True)
     if not INVENTORY.exists():
         print("no lab of the scenario audit stands, so no whole run was measured", file=sys.stderr)
         return
