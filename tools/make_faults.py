@@ -15,8 +15,8 @@ FAULTS = Path(__file__).resolve().parent.parent / "molecule/audit/files/faults.y
 INTRODUCTION = """\
 # Planted faults
 
-Made from `molecule/audit/files/faults.yml` by `make docs`. Each of these {count} faults is planted alone into a good cluster of lab nodes; the audit has to find
-it by the control named here, may say it by those in the third column too, and has to find nothing else, on no other host. Then it is taken back. On the
+Made from `molecule/audit/files/faults.yml` by `make docs`. Each of these {count} faults is planted alone into a good cluster of lab nodes; the audit has
+to find it by the control named here, may say it by those in the third column too, and has to find nothing else, on no other host. Then it is taken back. On the
 cluster without a fault it finds nothing. `make molecule-audit` plants those in bold, `AUDIT_FAULTS=all make molecule-audit` all.
 
 | fault | found by | also said by | where it is seen |

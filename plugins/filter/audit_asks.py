@@ -14,7 +14,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support impor
 DOCUMENTATION = r"""
 name: audit_asks
 short_description: Say which routes an audit asks of which servers from one place
-version_added: 0.2.0
+version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Gateways of the plans are asked for every route of the release, with no key, a wrong one and, where O(key) names one, a right one; some routes in

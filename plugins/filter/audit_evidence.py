@@ -16,7 +16,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support impor
 DOCUMENTATION = r"""
 name: audit_evidence
 short_description: Put what was collected on all hosts together
-version_added: 0.2.0
+version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - A host that gave no answer is named with the reason, so that nobody takes what was not looked at for good.

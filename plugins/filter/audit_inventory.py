@@ -14,7 +14,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.inventory import aud
 DOCUMENTATION = r"""
 name: audit_inventory
 short_description: Say which hosts of an inventory an audit looks at, and which of them have a plan
-version_added: 0.2.0
+version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Unlike P(hardened.vllm.clusters#filter) it takes hosts without C(vllm_cluster), which are audited as foreign.

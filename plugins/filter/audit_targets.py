@@ -14,7 +14,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support impor
 DOCUMENTATION = r"""
 name: audit_targets
 short_description: Say which ports of which hosts an audit tries from one place
-version_added: 0.2.0
+version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Observers, strangers and the controller try O(ports). Members of a cluster try what listens, what is planned and what vLLM, Ray and their

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: audit_host
 short_description: Read everything an audit of vLLM needs to know about a host, and change nothing
-version_added: "0.2.0"
+version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:
@@ -94,6 +94,7 @@ evidence:
     unknown: {description: "What could not be looked at, with the reason.", type: list, elements: dict}
 """
 
+import glob
 import os
 import platform
 import re
@@ -112,12 +113,13 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Collector, Unknown, under
 
 FORMAT = 1
-OWN_PATHS = ("/etc/hardened-vllm", "/var/lib/hardened-vllm", "/run/hardened-vllm-gateway", "/run/vllm")
+OWN_PATHS = ("/etc/hardened-vllm", "/var/lib/hardened-vllm", "/run/hardened-vllm-gateway", "/run/vllm*")
+# A host may run several engines, each with directories of its own.
 OWN_TREES = (
     "/opt/hardened-vllm",
     "/opt/hardened-vllm/engine",
-    "/var/cache/vllm",
-    "/var/lib/vllm",
+    "/var/cache/vllm*",
+    "/var/lib/vllm*",
     "/var/log/hardened-vllm-gateway",
 )
 SYSCTLS = (
@@ -159,6 +161,12 @@ def named_paths(found):
     return files, trees
 
 
+def expanded(root, patterns):
+    """Return the paths that exist for ``patterns``, as seen below ``root``."""
+    found = (path for pattern in patterns for path in sorted(glob.glob(under(root, pattern))))
+    return ["/" + os.path.relpath(path, root) for path in found]
+
+
 def files(root, params, units, found, proxies, unknown):
     """Return what is told of files: what was asked for, what is ours, and what processes, units and proxies name."""
     own, trees = named_paths(found or [])
@@ -167,10 +175,10 @@ def files(root, params, units, found, proxies, unknown):
     own += [path for proxy in proxies or [] for path in TLS_KEY.findall(proxy["text"])]
     own += [proxy["path"] for proxy in proxies or []]
     own = [os.path.normpath(path) for path in own]
-    told = audit_files.listed(root, [*OWN_PATHS, *params["paths"], *own], unknown)
+    told = audit_files.listed(root, [*expanded(root, OWN_PATHS), *params["paths"], *own], unknown)
     seen = {entry["path"] for entry in told}
     wide = audit_files.remarkable(
-        root, [*OWN_TREES, *params["trees"], *(os.path.normpath(path) for path in trees)], unknown
+        root, [*expanded(root, OWN_TREES), *params["trees"], *(os.path.normpath(path) for path in trees)], unknown
     )
     unique = {entry["path"]: entry for entry in wide if entry["path"] not in seen}
     return sorted([*told, *unique.values()], key=lambda entry: entry["path"])

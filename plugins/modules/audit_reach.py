@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: audit_reach
 short_description: Say which ports of other hosts this host can reach
-version_added: "0.2.0"
+version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:

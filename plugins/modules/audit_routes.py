@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: audit_routes
 short_description: Ask HTTP servers for routes and say how they answered
-version_added: "0.2.0"
+version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from audit.support import ROOT
+from lab import runs
 from lab.testing import Console
 
 # A login writes these; it is the operator's, not the audit's.
@@ -87,3 +89,20 @@ def test_the_digests_are_those_of_the_files(run: dict[str, Any]) -> None:
         for path in run["place"].iterdir()
         if path.name != "SHA256SUMS"
     }
+
+
+def test_a_host_that_cannot_be_reached_is_not_checked_and_stops_nothing(lab_name: str, tmp_path: Path) -> None:
+    gone = {"ansible_host": "10.231.2.99", "ansible_ssh_common_args": "-o ConnectTimeout=3"}
+    (tmp_path / "gone.json").write_text(json.dumps({"all": {"hosts": {"gone": gone}}}))
+    options = ("--tags=audit_look", f"--inventory={tmp_path / 'gone.json'}", "--limit=gone,engine1")
+    done = runs.play(
+        lab_name, ROOT / "playbooks/audit.yml", *options, timeout=200, audit_report_dir=str(tmp_path / "out")
+    )
+    assert done.code == 0, done.text
+    result = json.loads((tmp_path / "out/report.json").read_text())
+    outcomes = {
+        name: {one["outcome"] for one in result["outcomes"] if one["host"] == name} for name in ("gone", "engine1")
+    }
+    assert outcomes["gone"] <= {"not checked", "not applicable"}
+    assert "passed" in outcomes["engine1"]
+    assert [(one["host"], one["part"]) for one in result["missing"]] == [("gone", "host")]
