@@ -11,6 +11,7 @@ Usage: PYTHON tools/dump_routes.py TASK[,TASK...] [options of vllm serve...]
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import re
 import sys
@@ -37,6 +38,7 @@ def registered(app: Any) -> list[dict[str, Any]]:
 async def refused(app: Any, method: str, path: str) -> bool:
     """Tell whether ``app`` answers a request without a key with 401."""
     statuses: list[int] = []
+    asked = False
     kind = "websocket" if method == "WEBSOCKET" else "http"
     filled = re.sub(r"\{[^}]*\}", "x", path)
     scope = {
@@ -58,8 +60,13 @@ async def refused(app: Any, method: str, path: str) -> bool:
     }
 
     async def receive() -> dict[str, Any]:
+        nonlocal asked
         if kind == "websocket":
             return {"type": "websocket.disconnect", "code": 1000}
+        if asked:
+            # Who waits for the client to go would wait for ever, and let nobody else run.
+            return {"type": "http.disconnect"}
+        asked = True
         return {"type": "http.request", "body": b"{}", "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
@@ -77,9 +84,17 @@ def main() -> None:
     """Build the application for the given tasks and options and print its routes."""
     from types import SimpleNamespace
 
-    from vllm.entrypoints.launchers.app import build_app  # type: ignore[import-not-found]  # it is in another environment
-    from vllm.entrypoints.launchers.cli_args import make_arg_parser  # type: ignore[import-not-found]  # likewise
-    from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]  # likewise
+    from vllm.utils.argparse_utils import FlexibleArgumentParser  # type: ignore[import-not-found]  # it is in another environment
+
+    try:
+        from vllm.entrypoints.launchers.app import build_app  # type: ignore[import-not-found]  # likewise
+        from vllm.entrypoints.launchers.cli_args import make_arg_parser  # type: ignore[import-not-found]  # likewise
+    except ModuleNotFoundError as error:
+        if error.name != "vllm.entrypoints.launchers":
+            raise
+        # Where older releases have it.
+        from vllm.entrypoints.openai.api_server import build_app  # type: ignore[import-not-found]  # likewise
+        from vllm.entrypoints.openai.cli_args import make_arg_parser  # type: ignore[import-not-found]  # likewise
 
     tasks = tuple(sys.argv[1].split(","))
     args = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[2:])
@@ -87,7 +102,9 @@ def main() -> None:
         get_pooling_task=lambda supported: next((task for task in supported if task != "generate"), None),
         hf_config=SimpleNamespace(num_labels=1),
     )
-    json.dump(registered(build_app(args, tasks, model)), sys.stdout, indent=0)
+    # The oldest have every route whatever the tasks.
+    given = (args, tasks, model)[: len(inspect.signature(build_app).parameters)]
+    json.dump(registered(build_app(*given)), sys.stdout, indent=0)
     sys.stdout.write("\n")
 
 

@@ -7,21 +7,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 from dataclasses import dataclass, field
 
-from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_python, engine_relocation, files
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    commands,
+    engine_bundle,
+    engine_pip,
+    engine_python,
+    engine_relocation,
+    files,
+)
 
 MANIFEST = "manifest.json"
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-_PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_NO_SPACE = "No space left on device"
-_NEARLY_FULL = 1 << 20
-
-
-class VenvError(Exception):
-    """The environment cannot be built. The text is for the user."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Wanted:
     """A release to install: ``package`` ``version`` into ``root``/``version``, made with ``base_python``.
 
     ``requirements`` are further lines of a requirements file; one ``--hash`` in them makes hashes compulsory.
+    ``archive`` holds wheels (engine_bundle) and is the only source then.
     ``bytes_needed`` is the free space asked for before anything is written, ``timeout`` in seconds bounds pip.
     """
 
@@ -39,6 +38,7 @@ class Wanted:
     user: str
     index_url: str | None = None
     find_links: str | None = None
+    archive: str | None = None
     requirements: list = field(default_factory=list)
     bytes_needed: int = 0
     timeout: float = 3600.0
@@ -93,13 +93,13 @@ def installed(root):
 
 
 def check_space(wanted):
-    """Raise VenvError when the filesystem that will hold the environment has less free than asked for."""
+    """Raise InstallError when the filesystem that will hold the environment has less free than asked for."""
     place = wanted.root
     while not os.path.exists(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free
     if free < wanted.bytes_needed:
-        raise VenvError(
+        raise engine_pip.InstallError(
             "too little free space for %s %s: it needs %s, the filesystem of %s has %s."
             " Free some space there, enlarge it, or declare another install root."
             % (wanted.package, wanted.version, _size(wanted.bytes_needed), place, _size(free))
@@ -113,7 +113,7 @@ def _size(number):
 def build(wanted):
     """Build, verify and move into place. Returns {"python": its version, "packages": count, "bytes": size}.
 
-    Whatever goes wrong, ``wanted.path`` stays as it was and nothing partial remains. Raises VenvError.
+    Whatever goes wrong, ``wanted.path`` stays as it was and nothing partial remains. Raises InstallError.
     """
     check_space(wanted)
     os.makedirs(wanted.root, mode=0o755, exist_ok=True)
@@ -121,9 +121,9 @@ def build(wanted):
         with files.exclusive(wanted.root, seconds=5), _removed(wanted.partial):
             return _build(wanted)
     except files.FileProblem:
-        raise VenvError("another run is installing into %s; wait for it to end" % wanted.root) from None
+        raise engine_pip.InstallError("another run is installing into %s; wait for it to end" % wanted.root) from None
     except OSError as error:
-        raise VenvError("%s: %s" % (error.filename or wanted.root, error.strerror)) from None
+        raise engine_pip.InstallError("%s: %s" % (error.filename or wanted.root, error.strerror)) from None
 
 
 @contextlib.contextmanager
@@ -137,16 +137,18 @@ def _removed(path):
 
 
 def _build(wanted):
-    _make(wanted)
+    engine_pip.make_environment(wanted.base_python, wanted.partial, wanted.version)
     _install(wanted)
     python = os.path.join(wanted.partial, "bin", "python")
     engine_relocation.relocate(wanted.partial, wanted.path)
-    _run(wanted, [python, "-m", "compileall", "-q", "-f", "-s", wanted.partial, "-p", wanted.path, wanted.partial])
+    compiling = [python, "-m", "compileall", "-q", "-f", "-s", wanted.partial, "-p", wanted.path, wanted.partial]
+    with _told(wanted):
+        commands.run(compiling, wanted.timeout)
     try:
         contents = engine_python.ask(python, wanted.user, hashes=True)
         engine_python.expect_release(python, contents, wanted.version)
     except engine_python.PythonError as problem:
-        raise VenvError("installed, but not usable: %s" % problem) from None
+        raise engine_pip.InstallError("installed, but not usable: %s" % problem) from None
     size = _disk_size(wanted.partial)
     manifest = {
         "format": 1,
@@ -164,84 +166,27 @@ def _build(wanted):
     return {"python": contents.python, "packages": len(contents.packages), "bytes": size}
 
 
-def _make(wanted):
-    try:
-        commands.run([wanted.base_python, "-m", "venv", "--prompt", wanted.version, wanted.partial], 300)
-    except commands.CommandError as error:
-        remedy = ""
-        if "ensurepip is not available" in str(error):
-            remedy = "\nInstall the package python3-venv (Debian, Ubuntu) or declare another base_python."
-        full = _full(wanted, str(error))
-        raise VenvError("cannot make a virtual environment: %s%s%s" % (error, remedy, full)) from None
-
-
 def _install(wanted):
-    """Run pip on the declared sources; the index address goes through the environment, where ps does not show it."""
     scratch = os.path.join(wanted.partial, ".scratch")
     os.mkdir(scratch, 0o700)
-    listed = os.path.join(scratch, "requirements.txt")
-    names = {_name(line) for line in wanted.requirements}
-    lines = list(wanted.requirements)
-    if _name(wanted.package) not in names:
-        lines.insert(0, "%s==%s" % (wanted.package, wanted.version))
-    with open(listed, "w", encoding="utf-8") as handle:
-        handle.write("".join(line + "\n" for line in lines))
-    argv = [os.path.join(wanted.partial, "bin", "python"), "-I", "-m", "pip", "install", "--no-input", "--no-compile"]
-    # A source distribution would run its own code as root; wheels are only unpacked.
-    argv += ["--only-binary", ":all:", "--no-cache-dir", "--disable-pip-version-check", "--progress-bar", "off"]
-    if wanted.find_links:
-        argv += ["--find-links", wanted.find_links]
-        if not wanted.index_url:
-            argv.append("--no-index")
-    if any("--hash" in line for line in lines):
-        argv.append("--require-hashes")
-    with _environment(_pip_environment(wanted, scratch)):
-        _run(wanted, [*argv, "-r", listed])
+    source = engine_pip.Source(wanted.index_url, wanted.find_links)
+    if wanted.archive:
+        source = engine_pip.Source(find_links=os.path.join(scratch, "wheels"))
+        engine_bundle.unpack(wanted.archive, source.find_links, wanted.base_python)
+    lines = engine_pip.requirement_lines(wanted.package, wanted.version, wanted.requirements)
+    python = os.path.join(wanted.partial, "bin", "python")
+    with _told(wanted):
+        engine_pip.pip(python, ["install", "--no-compile"], lines, source, scratch, wanted.timeout)
     shutil.rmtree(scratch)
 
 
-def _name(line):
-    match = _PACKAGE_NAME.match(line.strip())
-    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else None
-
-
-def _pip_environment(wanted, scratch):
-    """Return what pip finds in its environment. Only where no source is declared, the host's own pip.conf counts."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
-    kept["TMPDIR"] = scratch
-    if wanted.index_url or wanted.find_links:
-        kept["PIP_CONFIG_FILE"] = os.devnull
-    if wanted.index_url:
-        kept["PIP_INDEX_URL"] = wanted.index_url
-    return kept
-
-
 @contextlib.contextmanager
-def _environment(variables):
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
+def _told(wanted):
     try:
         yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def _run(wanted, argv):
-    try:
-        commands.run(argv, wanted.timeout)
     except commands.CommandError as error:
-        text = _CREDENTIALS.sub("", str(error))
-        text += _full(wanted, text)
-        raise VenvError("installing %s %s failed: %s" % (wanted.package, wanted.version, text)) from None
-
-
-def _full(wanted, text):
-    """Return what to add to an error when the filesystem ran full, which not every program says."""
-    if _NO_SPACE not in text and shutil.disk_usage(wanted.root).free > _NEARLY_FULL:
-        return ""
-    return "\nThe filesystem of %s ran full; free some space there or declare another install root." % wanted.root
+        what = "installing %s %s" % (wanted.package, wanted.version)
+        raise engine_pip.failure(what, wanted.root, error) from None
 
 
 def _disk_size(path):

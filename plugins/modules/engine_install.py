@@ -56,6 +56,11 @@ options:
     description:
       - Directory on the node that holds wheels. Without O(index_url), no index is asked.
     type: path
+  archive:
+    description:
+      - Bundle of wheels on the node, made by M(hardened.vllm.engine_bundle). It is the only source then, and is removed once
+        the release is installed.
+    type: path
   requirements:
     description:
       - Further lines for pip's requirements file, such as pins. If one has a C(--hash), all packages need one.
@@ -120,7 +125,7 @@ installed:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import engine_python, engine_venv, interruption
+from ansible_collections.hardened.vllm.plugins.module_utils import engine_pip, engine_python, engine_venv, interruption
 
 
 def argument_spec():
@@ -135,6 +140,7 @@ def argument_spec():
         "base_python": {"type": "path", "default": "/usr/bin/python3"},
         "index_url": {"type": "str", "no_log": True},
         "find_links": {"type": "path"},
+        "archive": {"type": "path"},
         "requirements": {"type": "list", "elements": "str", "default": []},
         "bytes_needed": {"type": "int", "default": 0},
         "build": {"type": "bool", "default": True},
@@ -159,6 +165,7 @@ def index(params, check_mode):
         user=params["user"],
         index_url=params["index_url"],
         find_links=params["find_links"],
+        archive=params["archive"],
         requirements=params["requirements"],
         bytes_needed=params["bytes_needed"],
         timeout=params["timeout_seconds"],
@@ -168,7 +175,7 @@ def index(params, check_mode):
     if reason is None:
         return result
     if not params["build"]:
-        raise engine_venv.VenvError(
+        raise engine_pip.InstallError(
             "%s, and installing was not allowed. Nothing was changed. Installed in %s: %s"
             % (reason, wanted.root, ", ".join(engine_venv.installed(wanted.root)) or "nothing")
         )
@@ -177,6 +184,8 @@ def index(params, check_mode):
         engine_venv.check_space(wanted)
     else:
         result["installed"] = engine_venv.build(wanted)
+        if wanted.archive:
+            os.unlink(wanted.archive)
     return result
 
 
@@ -185,16 +194,17 @@ def main():
     module = AnsibleModule(
         argument_spec=argument_spec(),
         required_if=[("method", "existing", ["python"]), ("method", "index", ["root"])],
+        mutually_exclusive=[("archive", "index_url"), ("archive", "find_links")],
         supports_check_mode=True,
     )
     os.umask(0o022)
-    interruption.raise_on_signals(engine_venv.VenvError)
+    interruption.raise_on_signals(engine_pip.InstallError)
     try:
         if module.params["method"] == "existing":
             result = existing(module.params)
         else:
             result = index(module.params, module.check_mode)
-    except (engine_python.PythonError, engine_venv.VenvError) as problem:
+    except (engine_python.PythonError, engine_pip.InstallError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(**result)
 

@@ -69,9 +69,17 @@ class Problem:
 
 
 def shown(value: object, limit: int = 80) -> str:
-    """Return ``value`` as it may be printed in a problem: quoted, without line breaks, cut at ``limit`` characters."""
-    text = repr(value)
+    """Return ``value`` as it may be printed in a problem.
+
+    It is quoted, has no line breaks and no credentials of addresses, and is cut at ``limit`` characters.
+    """
+    text = masked(repr(value))
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def masked(text: str) -> str:
+    """Return ``text`` without the credentials of the addresses in it."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
 def type_name(value: object) -> str:

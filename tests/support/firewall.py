@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from ansible.plugins.filter.core import FilterModule
 TEMPLATE = Path(__file__).parents[2] / "roles/isolation/templates/etc/hardened-vllm/firewall.nft.j2"
 
 
-def render(given_plan: dict[str, Any]) -> str:
-    """Return the rules of ``{"cluster": plan, "host": plan of one host}``, as Ansible's template lookup makes them."""
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(  # noqa: S701 # rules are no HTML
         trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["flatten"] = FilterModule().filters()["flatten"]
-    return environment.from_string(TEMPLATE.read_text()).render(
+    return environment.from_string(TEMPLATE.read_text())
+
+
+def render(given_plan: dict[str, Any]) -> str:
+    """Return the rules of ``{"cluster": plan, "host": plan of one host}``, as Ansible's template lookup makes them."""
+    return _template().render(
         isolation_plan=given_plan,
         isolation_log_per_minute=10,
         isolation_ping_per_second=20,

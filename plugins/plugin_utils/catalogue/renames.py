@@ -57,6 +57,15 @@ def advice(kind: str, name: str, release: str) -> Advice | None:
     return Advice(_WRITTEN[kind].format(name), gone, comes, said.get("text", ""), tuple(said.get("use", ())))
 
 
+def told(kind: str, name: str, release: str) -> str:
+    """Return what is known about a ``name`` that ``release`` does not have, as text for people; empty when nothing is."""
+    said = advice(kind, name, release)
+    if said is None or not (said.gone or said.comes or said.remedy):
+        return ""
+    remedy = said.remedy or ("Leave it out until then." if said.comes else "")
+    return " ".join(part for part in (said.sentence(), remedy) if part)
+
+
 def _said(entry: Mapping[str, Any], here: int) -> Mapping[str, Any]:
     for said in entry.get("say", ()):
         after = "since" not in said or position(said["since"]) <= here

@@ -19,16 +19,30 @@ OWNERLESS = "responses-store"
 
 
 def check_gateway(declaration: Declaration, report: Report) -> None:
-    """Refuse routes nobody offers, a store of answers tenants would share, and a door for monitors without monitors."""
+    """Refuse a door on the fabric, routes nobody offers, a store tenants would share, and a door for absent monitors."""
     gateway, tenants = declaration.values["gateway"], declaration.values["tenants"] or []
     if gateway is None:
         return
+    _check_network(gateway, report)
     _check_groups(declaration, gateway, tenants, report)
     _check_store(declaration, gateway, tenants, report)
     _check_monitor(declaration, gateway, report)
     for position, tenant in enumerate(tenants):
         for index, text in enumerate(tenant["from"] or []):
             read_block(text, f"vllm_cluster.tenants[{position}].from[{index}]", report)
+
+
+def _check_network(gateway: Mapping[str, Any], report: Report) -> None:
+    if gateway["network"] == "fabric":
+        report(
+            Problem(
+                "vllm_cluster.gateway.network",
+                "gateway-on-fabric",
+                "fabric",
+                "edge or management: clients would need the network whose traffic nobody authenticates",
+                "Give the gateways a second network for clients, and choose it.",
+            )
+        )
 
 
 def _check_groups(

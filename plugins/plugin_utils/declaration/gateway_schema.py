@@ -12,6 +12,7 @@ from .words import (
     DIGEST,
     EXPIRY,
     HOST_NAME,
+    KEY_PATH,
     NAME,
     NETWORKS,
     ORIGIN,
@@ -39,7 +40,7 @@ TLS = Record(
     "tls",
     {
         "certificate": Field(CONTROLLER_PATH, "Certificate chain (PEM) on the controller.", required=True),
-        "key": Field(CONTROLLER_PATH, "Private key (PEM) on the controller.", required=True),
+        "key": Field(KEY_PATH, "Private key (PEM) on the controller.", required=True),
     },
 )
 
@@ -71,9 +72,7 @@ TENANT_KEY = Record(
     "a key",
     {
         "id": Field(NAME, "Name of the key in logs.", required=True),
-        "file": Field(
-            CONTROLLER_PATH, "File on the controller that holds the key; one below secrets_directory by default."
-        ),
+        "file": Field(KEY_PATH, "File on the controller that holds the key; one below secrets_directory by default."),
         "sha256": Field(DIGEST, "Digest of a key that is kept elsewhere."),
         "value": Field(SECRET, "The key itself, from a vault."),
         "expires": Field(EXPIRY, "Day or moment from which on the key is refused."),

@@ -22,6 +22,10 @@ class Kind(Protocol):
     def expects(self) -> str:
         """What the kind expects, as a noun phrase for messages and documentation."""
 
+    @property
+    def secret(self) -> bool:
+        """Whether a value may hold a secret, so that no message shows what stands in its place."""
+
     def read(self, value: Any, path: str, report: Report) -> Any:
         """Return ``value`` normalised; what cannot be used is reported and comes back as None."""
 
@@ -61,6 +65,7 @@ class Integer:
 
     low: int
     high: int
+    secret: bool = False
 
     @property
     def expects(self) -> str:
@@ -81,6 +86,7 @@ class Boolean:
     """true or false, and no word that looks like one."""
 
     expects: str = "true or false"
+    secret: bool = False
 
     def read(self, value: Any, path: str, report: Report) -> bool | None:
         if not isinstance(value, bool):
@@ -94,6 +100,7 @@ class Choice:
     """One word of a closed list."""
 
     words: tuple[str, ...]
+    secret: bool = False
 
     @property
     def expects(self) -> str:
@@ -121,9 +128,13 @@ class ListOf:
         size = f" with at least {self.least} item(s)" if self.least else ""
         return f"a list{size} of {self.kind.expects}"
 
+    @property
+    def secret(self) -> bool:
+        return self.kind.secret
+
     def read(self, value: Any, path: str, report: Report) -> list[Any] | None:
         if not isinstance(value, list):
-            report(_wrong_type(path, value, self.expects))
+            report(_wrong_type(path, value, self.expects, self.secret))
             return None
         if len(value) < self.least:
             report(Problem(path, "too-few", f"{len(value)} item(s)", self.expects, f"Add to {path}."))
@@ -136,14 +147,16 @@ class Scalar:
     """A string, number or boolean, or a flat list of them, passed through to the product as it is."""
 
     expects: str = "a string, a number, true, false or a list of them"
+    secret: bool = True
 
     def read(self, value: Any, path: str, report: Report) -> Any:
         items = value if isinstance(value, list) else [value]
         if any(not isinstance(item, (str, int, float, bool)) for item in items):
-            report(_wrong_type(path, value, self.expects))
+            report(_wrong_type(path, value, self.expects, self.secret))
             return None
         if any(isinstance(item, str) and re.search(r"[\x00-\x08\x0a-\x1f\x7f]", item) for item in items):
-            report(Problem(path, "bad-value", shown(value), "text without control characters", f"Change {path}."))
+            found = "control characters (not shown)"
+            report(Problem(path, "bad-value", found, "text without control characters", f"Change {path}."))
             return None
         return value
 
@@ -159,9 +172,13 @@ class MapOf:
     def expects(self) -> str:
         return f"a mapping from {self.key.says} to {self.value.expects}"
 
+    @property
+    def secret(self) -> bool:
+        return self.value.secret
+
     def read(self, value: Any, path: str, report: Report) -> dict[str, Any] | None:
         if not isinstance(value, Mapping):
-            report(_wrong_type(path, value, self.expects))
+            report(_wrong_type(path, value, self.expects, self.secret))
             return None
         result: dict[str, Any] = {}
         for name, item in value.items():
@@ -193,9 +210,13 @@ class Record:
     def expects(self) -> str:
         return f"a mapping with the keys of {self.name}"
 
+    @property
+    def secret(self) -> bool:
+        return any(spec.kind.secret for spec in self.fields.values())
+
     def read(self, value: Any, path: str, report: Report) -> dict[str, Any] | None:
         if not isinstance(value, Mapping):
-            report(_wrong_type(path, value, self.expects))
+            report(_wrong_type(path, value, self.expects, self.secret))
             return None
         for key in value:
             if key not in self.fields:

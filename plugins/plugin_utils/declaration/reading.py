@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..problems import Problem
-from . import egress_rules, gateway_rules, rules, tenants, topology_rules
+from ..problems import Problem, shown, type_name
+from . import egress_rules, gateway_rules, install_rules, rules, secrets, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
 from .schema import CLUSTER, NODE
+from .words import HOST
 
 
 def read(
@@ -32,7 +34,7 @@ def read(
         return None, problems
     networks = values["networks"] or {}
     blocks = read_blocks(networks, report)
-    members = [_read_host(name, hosts[name], blocks, bool(networks), report) for name in sorted(hosts)]
+    members = [_read_host(name, hosts[name], blocks, bool(networks), report) for name in sorted(hosts, key=str)]
     known = tuple(sorted((host for host in members if host is not None), key=lambda host: host.order))
     declaration = Declaration(values, known, blocks)
     _check(declaration, today, report)
@@ -44,6 +46,19 @@ def _read_host(
     name: str, host: Mapping[str, Any], blocks: Mapping[str, Any], judge: bool, report: Report
 ) -> Host | None:
     path = f"hosts.{name}.vllm_node"
+    if not isinstance(name, str) or not _shaped(host):
+        found = f"a {type_name(host)} with name {shown(name)}"
+        expected = "a name with a mapping of a list roles, a mapping node and, where it was probed, a mapping probe"
+        report(
+            Problem(
+                f"hosts.{name}", "wrong-type", found, expected, "hardened.vllm.clusters makes them of an inventory."
+            )
+        )
+        return None
+    if re.fullmatch(HOST.pattern, name) is None:
+        # Names of rules, units and upstreams are made of it.
+        mend = "Rename it in the inventory; ansible_host keeps its address."
+        report(Problem(f"hosts.{shown(name)}", "bad-value", f"a host named {shown(name)}", HOST.expects, mend))
     if not host.get("node"):
         report(Problem(path, "missing-key", "nothing", "the host's addresses", f"Set vllm_node for {name}."))
         return None
@@ -64,14 +79,25 @@ def _read_host(
     return Host(name, roles, legs, declared, node["rank"], node["stage"])
 
 
+def _shaped(host: Any) -> bool:
+    return (
+        isinstance(host, Mapping)
+        and isinstance(host.get("roles", []), list | tuple)
+        and isinstance(host.get("probe") or {}, Mapping)
+    )
+
+
 def _check(declaration: Declaration, today: datetime.date, report: Report) -> None:
     values = declaration.values
     rules.check_release(values, report)
     rules.check_paths(values, report)
+    if values["install"] is not None:
+        install_rules.check_install(values["install"], report)
     if values["engine"] is not None and values["admin"] is not None:
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:
         rules.check_owned(values, report)
+    secrets.check_secrets(values, report)
     if values["engine"] is not None and values["topology"] is not None:
         topology_rules.check_topology(declaration, report)
     if values["admin"] is not None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import catalogue
+from ..catalogue import renames
 from ..problems import Problem, Severity, did_you_mean, shown
 from .kinds import Report
 from .model import Declaration, PortRange
@@ -147,7 +148,7 @@ def check_owned(values: Mapping[str, Any], report: Report) -> None:
                     "argument-unknown",
                     f"--{flag}",
                     "an option of vllm serve",
-                    did_you_mean(flag, catalogue.known_flags()),
+                    _history(flag, values["release"]) or did_you_mean(flag, catalogue.known_flags()),
                 )
             )
     for name in engine["environment"] or {}:
@@ -162,6 +163,10 @@ def check_owned(values: Mapping[str, Any], report: Report) -> None:
                     _where_owned(owner),
                 )
             )
+
+
+def _history(flag: str, release: str | None) -> str:
+    return renames.told("flags", flag, release) if release in catalogue.releases() and release is not None else ""
 
 
 def _where_owned(owner: str) -> str:

@@ -82,6 +82,14 @@ INSTALL = Record(
         ),
         "find_links": Field(PATH, "Directory of wheels on the node; no index is asked when it is set."),
         "requirements": Field(ListOf(Text("a pinned requirement", r"[^\s=]+==\S+")), "Further exact pins.", []),
+        "lock": Field(
+            CONTROLLER_PATH,
+            "Requirements file on the controller with an exact pin and SHA-256 hashes for every package; nothing else is installed.",
+        ),
+        "bundle": Field(
+            CONTROLLER_PATH,
+            "Directory on the controller that the playbook bundle made; nodes get their wheels from there and ask no index.",
+        ),
         "bytes_needed": Field(
             Integer(0, 10**15), "Free space asked for before an installation starts.", 15_000_000_000
         ),
@@ -97,8 +105,10 @@ ENGINE = Record(
         "ephemeral_ports": Field(PORTS, "Range the kernel takes ports from; opened between peers only.", "40000-44999"),
         **PLACEMENT,
         "ray": Field(RAY, "Ports of the Ray cluster, with executor ray.", {}),
-        "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through.", {}),
-        "environment": Field(MapOf(VARIABLE, Scalar()), "Further environment variables, passed through.", {}),
+        "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through; no secrets.", {}),
+        "environment": Field(
+            MapOf(VARIABLE, Scalar()), "Further environment variables, passed through; no secrets.", {}
+        ),
         "max_queued_requests": Field(Integer(1, 10**6), "Requests that may wait in the engine.", 256),
         "max_sequences": Field(Integer(1, 128), "Cap of the request parameter n.", 64),
         "media_items": Field(Integer(1, 999), "Items of each modality one prompt may hold.", 2),
@@ -180,7 +190,9 @@ CLUSTER = Record(
     "vllm_cluster",
     {
         "name": Field(NAME, "Name of the cluster.", required=True),
-        "release": Field(Text("a release such as 0.32.0", r"[0-9][0-9A-Za-z.+]*"), "Release of vLLM.", required=True),
+        "release": Field(
+            Text("a release such as 0.32.0", r"[0-9][0-9A-Za-z.+]{0,31}"), "Release of vLLM.", required=True
+        ),
         "topology": Field(
             TOPOLOGY,
             "How the nodes of an engine share its work. replicas: each node serves alone; tensor_parallel: every layer is "

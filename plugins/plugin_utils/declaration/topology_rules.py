@@ -113,8 +113,8 @@ def _check_ray(values: Mapping[str, Any], report: Report) -> None:
                     "Ray chooses the node of each rank, so that nobody can say beforehand whose port it opens.",
                 )
             )
-    services = _range(engine["ray"], "service_ports", RAY_SERVICES, report)
-    workers = _range(engine["ray"], "worker_ports", 100, report)
+    services = _range(engine["ray"] or {}, "service_ports", RAY_SERVICES, report)
+    workers = _range(engine["ray"] or {}, "worker_ports", 100, report)
     if services is not None and workers is not None and services.low <= workers.high and workers.low <= services.high:
         report(
             Problem(
@@ -145,7 +145,7 @@ def _check_ray(values: Mapping[str, Any], report: Report) -> None:
 
 
 def _range(ports: Mapping[str, Any], name: str, least: int, report: Report) -> PortRange | None:
-    if ports[name] is None:
+    if ports.get(name) is None:
         return None
     try:
         found = PortRange.parse(ports[name])

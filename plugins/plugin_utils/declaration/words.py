@@ -8,8 +8,11 @@ from __future__ import annotations
 from .kinds import Integer, Text
 
 NAME = Text("a name of lower-case letters, digits and dashes that starts with a letter", r"[a-z][a-z0-9-]{0,31}")
+HOST = Text("a name of at most 63 letters, digits, dots, dashes and underscores", r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 PATH = Text("an absolute path without spaces or dot segments", r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+@-]+)+")
 CONTROLLER_PATH = Text("the path of a file or directory on the controller")
+# Somebody may give the key itself.
+KEY_PATH = Text("the path of a file on the controller", secret=True)
 PORT = Integer(1, 65535)
 PORTS = Text("a range of ports such as 40000-44999", r"[0-9]{1,5}-[0-9]{1,5}")
 NETWORKS = ("fabric", "management", "edge")

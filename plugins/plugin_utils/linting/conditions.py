@@ -73,6 +73,18 @@ def host_name(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
 
+# Parts of paths that people call their network file systems by, and the way a share itself is written.
+_NETWORK = re.compile(
+    r"(?i)(.*[/_-])?(nfs|efs|fsx|cifs|smb|ceph(fs)?|gluster(fs)?|lustre|gpfs|beegfs|juicefs|weka(fs)?|filestore|gcsfuse|s3fs|sshfs)"
+    r"\d*([/_.-].*)?|//.+|/net/.+|[\w.-]+:/.*"
+)
+
+
+def network_path(text: str) -> bool:
+    """Tell whether ``text`` looks like a path on a file system that other hosts write to as well."""
+    return "://" not in text and _NETWORK.fullmatch(text) is not None
+
+
 def _number(text: str) -> float | None:
     try:
         return float(text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..problems import Severity
 from .command import Command, Given, json_of
-from .conditions import loopback, truthy, wildcard
+from .conditions import loopback, network_path, truthy, wildcard
 from .texts import Note, Process, Text
 from .traits import on
 
@@ -23,6 +23,7 @@ _PLACEHOLDERS = re.compile(
     r"|<.*>|\$?\{+.*\}+|(?P<same>.)(?P=same)*|(abc|xyz)[-_\w]{0,8}|[01]?23\d*|1234\w{0,12})?"
 )
 _TELEMETRY = ("VLLM_NO_USAGE_STATS", "VLLM_DO_NOT_TRACK", "DO_NOT_TRACK")
+_CACHES = ("VLLM_CACHE_ROOT", "VLLM_CONFIG_ROOT", "VLLM_ASSETS_CACHE", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 _COPIED = ("VLLM_API_KEY", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
 
@@ -144,6 +145,47 @@ def _ray(case: _Case) -> Iterator[Note]:
             yield Note("ray-secrets", environment[name], case.place(f"environment.{name}"), f"{name} (not shown)")
 
 
+def _ray_idle(case: _Case) -> Iterator[Note]:
+    node = case.process.ray
+    backend = case.options.get("distributed-executor-backend")
+    if node is None or "ray" in case.traits or not case.whole_arguments or case.process.fragment:
+        return
+    chosen = "" if backend is None else " ".join(backend.values)
+    if backend is not None and (not backend.known or chosen not in ("mp", "uni")):
+        # A class of somebody's own may well use it.
+        return
+    found = f"a node of Ray, and {'no --distributed-executor-backend' if backend is None else f'{backend.written} {chosen}'}"
+    yield Note("ray-idle", node, case.place("argv.--distributed-executor-backend"), found)
+
+
+def _caches(case: _Case) -> Iterator[Note]:
+    process = case.process
+    if process.fragment and not process.environment:
+        return
+    for name, directory in _cache_directories(case):
+        if not directory.known:
+            continue
+        share, there = process.share(directory), process.on_host(directory)
+        if share is None and there is not None and there.known and network_path(there):
+            share = there
+        if share is not None:
+            found = f"{directory}" + ("" if share == directory else f" on {str(share)[:60]}")
+            yield Note("cache-network", share, case.place(f"environment.{name}"), found)
+
+
+def _cache_directories(case: _Case) -> Iterator[tuple[str, Text]]:
+    """Yield the directories of pickles that are named, and in a container the one that is used unnamed."""
+    process = case.process
+    for name in _CACHES:
+        value = process.environment.get(name)
+        if value:
+            yield name, value
+    if "VLLM_CACHE_ROOT" not in process.environment and process.mounts is not None and not process.fragment:
+        base, home = process.environment.get("XDG_CACHE_HOME"), process.environment.get("HOME")
+        cache = base or (home.become(f"{home}/.cache") if home else process.at.become("/root/.cache", known=True))
+        yield "VLLM_CACHE_ROOT", cache.become(f"{cache}/vllm")
+
+
 _CHECKS: tuple[Callable[[_Case], Iterator[Note]], ...] = (
     _keys,
     _tls,
@@ -152,4 +194,6 @@ _CHECKS: tuple[Callable[[_Case], Iterator[Note]], ...] = (
     _events,
     _telemetry,
     _ray,
+    _ray_idle,
+    _caches,
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from .. import catalogue
-from ..problems import Problem
+from ..problems import Problem, masked
 from . import releases
 from .command import Given, json_of, parse
 from .conditions import CONDITIONS
@@ -203,7 +203,7 @@ class _Judge:
         if option is None or value is None:
             return
         if CONDITIONS[rule.condition]([value if isinstance(value, str) else str(value)], rule.value):
-            yield self._finding(rule, option.written, f"argv.--{rule.name}", _masked(f"{fields[-1]}: {value!r}")[:120])
+            yield self._finding(rule, option.written, f"argv.--{rule.name}", masked(f"{fields[-1]}: {value!r}")[:120])
 
     def _variable(self, rule: ValueRule) -> Iterator[Finding]:
         value = self.process.environment.get(rule.name)
@@ -214,7 +214,7 @@ class _Judge:
                 yield self._finding(rule, self.process.at, part, "nothing")
         elif value is not None and self.release.reads(rule.name) and _holds(rule, self._judged(rule, [value])):
             hidden = rule.condition == "literal" or _SECRET_NAME.search(rule.name)
-            found = "a value (not shown)" if hidden else f"{rule.name}={_masked(value)[:80]!r}"
+            found = "a value (not shown)" if hidden else f"{rule.name}={masked(value)[:80]!r}"
             yield self._finding(rule, value, part, found)
 
 
@@ -254,12 +254,7 @@ def _written(option: Given) -> str:
     known = catalogue.options().get(option.name)
     if known is not None and known.switch:
         return str(option.written)
-    return _masked(" ".join([option.written, *(option.values)]))[:160]
-
-
-def _masked(shown: str) -> str:
-    """Return ``shown`` without the passwords of addresses."""
-    return re.sub(r"://[^/@\s]+@", "://***@", shown)
+    return masked(" ".join([option.written, *(option.values)]))[:160]
 
 
 def _shown(word: Text) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .. import catalogue
 from ..catalogue.advisories import Advisory, advisories, first_without
 from ..catalogue.mitigation import Running, Verdict, verdict
-from ..catalogue.renames import advice
+from ..catalogue.renames import advice, told
 from ..problems import Severity, did_you_mean
 from .command import Command, Given, json_of
 from .rules import floors, version
@@ -83,9 +83,8 @@ def of_pin(content: str, path: str = "") -> Text | None:
 def unknown_option(word: Text, place: str, release: Release) -> Note:
     """Return what to say about an option the release does not have."""
     name = word.lstrip("-").replace("_", "-").split(".")[0]
-    said = advice("flags", name, release.known)
-    if said is not None and (said.gone or said.comes or said.remedy):
-        remedy = " ".join(part for part in (said.sentence(), said.remedy) if part)
+    remedy = told("flags", name, release.known)
+    if remedy:
         return Note("arg-removed", word, place, str(word), remedy=remedy)
     return Note("arg-unknown", word, place, str(word), remedy=did_you_mean(name, catalogue.known_flags(release.known)))
 

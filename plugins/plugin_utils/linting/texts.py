@@ -107,6 +107,8 @@ class Process:
     artefact refers to something that could not be read. ``network`` is ``host`` when its sockets are the host's own,
     ``container`` when it has a network namespace to itself. ``at`` is where the process is started.
     ``mounts`` are places in a container with what of the host is there; None: its files are the host's.
+    ``volumes`` are all places something is mounted at, with what makes it a network share; None: nothing does.
+    ``ray`` is the word that starts a node of Ray beside it.
     ``keyless`` is the program when it is one that asks for no key whatever it is given.
     ``fragment`` marks a part of a process (a file of variables): what is missing there says nothing.
     """
@@ -123,6 +125,13 @@ class Process:
     only_arguments: bool = False
     keyless: Text | None = None
     mounts: tuple[tuple[str, Text], ...] | None = None
+    volumes: tuple[tuple[str, Text | None], ...] = ()
+    ray: Text | None = None
+
+    def share(self, path: Text) -> Text | None:
+        """Return what makes ``path`` of a container lie on a network share, None when nothing does."""
+        under = [volume for volume in self.volumes if path == volume[0] or path.startswith(f"{volume[0].rstrip('/')}/")]
+        return max(under, key=lambda volume: len(volume[0]))[1] if under else None
 
     def on_host(self, path: Text) -> Text | None:
         """Return where the host has the file the process knows as ``path``; None when it is the container's own."""
@@ -139,18 +148,27 @@ class Process:
 class Reading:
     """What was read from one artefact: the servers it starts and what was noticed around them.
 
-    ``documents`` are the texts of files it writes or hands to programs, which are artefacts of their own.
+    ``documents`` are the texts of files it writes or hands to programs, which are artefacts of their own. ``ray`` is the
+    word that starts a node of Ray.
     """
 
     processes: list[Process] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     documents: list[Text] = field(default_factory=list)
+    ray: Text | None = None
+
+    def together(self, base: Process) -> None:
+        """Tell the servers that run where ``base`` does, and in no container of their own, of the node of Ray there."""
+        for process in self.processes:
+            if process.mounts is base.mounts:
+                process.ray = process.ray or self.ray
 
     def add(self, other: Reading) -> None:
         """Take over what ``other`` holds."""
         self.processes += other.processes
         self.notes += other.notes
         self.documents += other.documents
+        self.ray = self.ray or other.ray
 
 
 class UnreadableError(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import catalogue
+from ..catalogue.renames import told
 from ..problems import Problem, did_you_mean
 
 
@@ -23,21 +24,20 @@ def not_in_release(plan: Mapping[str, Any]) -> list[Problem]:
             for word in engine["argv"]:
                 name = catalogue.flag_name(word, release) if word.startswith("--") else None
                 if name is not None and name.split(".")[0] not in options:
-                    problems.setdefault(word, _missing(f"{where}.argv.{word}", "an option", word, release, options))
+                    problems.setdefault(word, _missing(f"{where}.argv.{word}", "option", word, release, options))
             for name in engine["environment"]:
                 if name.startswith("VLLM_") and name not in variables:
-                    problem = _missing(f"{where}.environment.{name}", "a variable", name, release, variables)
+                    problem = _missing(f"{where}.environment.{name}", "variable", name, release, variables)
                     problems.setdefault(name, problem)
     return sorted(problems.values())
 
 
 def _missing(path: str, kind: str, name: str, release: str, known: frozenset[str]) -> Problem:
-    hint = did_you_mean(name.lstrip("-"), known) if len(known) else ""
-    hint = hint if hint.startswith("Did") else ""
-    return Problem(
-        path,
-        "not-in-release",
-        name,
-        f"{kind} vLLM {release} has",
-        f"Mend the name, or choose a release that has it. {hint}".strip(),
-    )
+    bare = catalogue.flag_name(name.split(".")[0], release) if kind == "option" else name
+    remedy = told({"option": "flags", "variable": "variables"}[kind], bare, release)
+    if not remedy:
+        hint = did_you_mean(bare, known)
+        hint = hint if hint.startswith("Did") else ""
+        remedy = f"Mend the name, or choose a release that has it. {hint}".strip()
+    article = "an" if kind == "option" else "a"
+    return Problem(path, "not-in-release", name, f"{article} {kind} vLLM {release} has", remedy)

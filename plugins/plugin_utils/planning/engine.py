@@ -55,6 +55,8 @@ def install_part(declaration: Declaration) -> dict[str, Any]:
         "index_url": install["index_url"],
         "find_links": install["find_links"],
         "requirements": list(install["requirements"]),
+        "lock": f"{install['bundle'].rstrip('/')}/requirements.lock" if install["bundle"] else install["lock"],
+        "bundle": install["bundle"],
         "bytes_needed": install["bytes_needed"],
     }
 
@@ -102,7 +104,7 @@ def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
         own.append(["--limit-mm-per-prompt", json.dumps(limits, sort_keys=True)])
     own += [["--disable-fastapi-docs"], ["--fail-on-environ-validation"]]
     own.append(["--max-num-queued-reqs", str(engine["max_queued_requests"])])
-    chosen = {name.replace("_", "-") for name in engine["arguments"]}
+    chosen = {_spelled(name) for name in engine["arguments"]}
     own += [_option(name, value) for name, value in sorted(SAFE_OPTIONS.items()) if name not in chosen]
     words += [word for option in own for word in options_of(values["release"], option)]
     return words + passed_arguments(engine["arguments"])
@@ -110,8 +112,14 @@ def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
 
 def passed_arguments(arguments: Mapping[str, Any]) -> list[str]:
     """Return the words of declared ``engine.arguments``, sorted by name."""
-    chosen = {name.replace("_", "-"): value for name, value in arguments.items()}
+    chosen = {_spelled(name): value for name, value in arguments.items()}
     return [word for name, value in sorted(chosen.items()) for word in _option(name, value)]
+
+
+def _spelled(name: str) -> str:
+    """Return a declared option as vLLM's parser spells it; after a dot there are names of fields, which stay."""
+    option, dot, field = name.partition(".")
+    return option.replace("_", "-") + dot + field
 
 
 def passed_environment(environment: Mapping[str, Any]) -> dict[str, str]:

@@ -9,8 +9,9 @@ redirect. All of that ends at a proxy that resolves the name itself, and at the 
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ..declaration.model import Block, Declaration, Host
@@ -85,29 +86,51 @@ def _without_mapped(block: ipaddress.IPv6Network) -> Iterable[ipaddress.IPv6Netw
 def proxy_of(declaration: Declaration, host: Host) -> tuple[str, int] | None:
     """Return address and port of the proxy the engines of ``host`` are given, None without media by URL.
 
-    A program takes one proxy: each engine host has its gateway, in turn.
+    A program takes one proxy: each engine host has its gateway, which another host that comes or goes does not change.
     """
     media = declaration.values["media"]
     if media["proxy"] is not None:
         return media["proxy"]["address"], media["proxy"]["port"]
     if not own_proxy(declaration):
         return None
-    gateways = declaration.with_role("gateway")
-    place = [other.name for other in declaration.with_role("engine")].index(host.name)
-    return str(gateways[place % len(gateways)].legs["fabric"].primary), media["port"]
+    gateway = max(declaration.with_role("gateway"), key=lambda one: _weight(one, host))
+    return str(gateway.legs["fabric"].primary), media["port"]
 
 
-def proxy_environment(declaration: Declaration, host: Host, members: Iterable[Host]) -> dict[str, str]:
-    """Return what sends an engine's requests through the proxy, ``members`` of the engine and itself excepted."""
+def _weight(gateway: Host, host: Host) -> bytes:
+    """Return what ``gateway`` weighs for ``host``; the highest wins (rendezvous hashing)."""
+    return hashlib.sha256(f"{gateway.name}\0{host.name}".encode()).digest()
+
+
+def proxy_environment(declaration: Declaration, host: Host, members: Sequence[Host]) -> dict[str, str]:
+    """Return what sends an engine's requests through the proxy, but for those to ``host`` itself and to its peers."""
     proxy = proxy_of(declaration, host)
     if proxy is None:
         return {}
     address = ipaddress.ip_address(proxy[0])
     url = f"http://[{address}]:{proxy[1]}" if address.version == 6 else f"http://{address}:{proxy[1]}"
-    direct = ",".join([*LOCAL, *(str(member.legs["fabric"].primary) for member in members)])
+    direct = ",".join(dict.fromkeys([*LOCAL, *_direct(declaration, host, members)]))
     # Which spelling counts, and which of two, differs by library.
     chosen = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": direct}
     return chosen | {name.lower(): value for name, value in chosen.items()}
+
+
+def _direct(declaration: Declaration, host: Host, members: Sequence[Host]) -> Iterator[str]:
+    """Yield whom an engine reaches over HTTP itself: libraries take names and addresses, and only some of them blocks.
+
+    Engines speak other protocols to each other, but for Mooncake's bootstrap server and what Ray asks its nodes.
+    """
+    values = declaration.values
+    near = [host]
+    if values["engine"]["executor"] == "ray":
+        near += members
+    if values["transfer"] is not None and values["transfer"]["connector"] == "mooncake":
+        prefill = [other for other in declaration.with_role("engine") if other.stage == "prefill"]
+        near += members[:1] if host.stage == "prefill" else prefill
+    yield from (str(other.legs["fabric"].primary) for other in near)
+    declared = [*values["egress"], *(values["cache"] or {}).get("servers", ())]
+    for block in (ipaddress.ip_network(text) for entry in declared for text in entry["to"]):
+        yield str(block.network_address) if block.num_addresses == 1 else str(block)
 
 
 def item_limits(declaration: Declaration) -> dict[str, str]:

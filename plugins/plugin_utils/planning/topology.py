@@ -13,7 +13,10 @@ from ..declaration.topology_schema import STAGES
 
 @dataclass(frozen=True)
 class EngineGroup:
-    """One engine: its members in the order of their ranks. ``stage`` is None unless prefill and decode are apart."""
+    """One engine: its members in the order of their ranks, named for the first of them.
+
+    ``stage`` is None unless prefill and decode are apart.
+    """
 
     name: str
     members: tuple[Host, ...]
@@ -66,8 +69,9 @@ def groups(declaration: Declaration) -> list[EngineGroup]:
             found += _replicas(declaration, hosts, stage, prefix)
             continue
         size = int(declaration.values["engine"]["nodes_per_engine"] or len(hosts) or 1)
-        for number, start in enumerate(range(0, len(hosts), size)):
-            found.append(EngineGroup(f"{prefix}{number}", hosts[start : start + size], stage))
+        for start in range(0, len(hosts), size):
+            # A number would change with every engine that is added before it.
+            found.append(EngineGroup(f"{prefix}{hosts[start].name}", hosts[start : start + size], stage))
     return found
 
 

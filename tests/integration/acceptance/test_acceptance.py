@@ -10,34 +10,20 @@ there are none). Any release of the catalogue will do: the plans are made for th
 from __future__ import annotations
 
 import copy
-import datetime
 import json
-import os
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import InvalidDeclarationError, plan
 from support.topologies import TOPOLOGIES, declaration
 
-ROOT = Path(__file__).resolve().parents[3]
+from .conftest import MODEL, PYTHON, ROOT, TODAY, needs_vllm, of
+
 CHILD = ROOT / "tests/support/vllm_accepts.py"
-TODAY = datetime.date(2026, 11, 23)
 STAGES = {"prefill": "kv_producer", "decode": "kv_consumer"}
 NO_RAY = "No module named 'ray'"
-
-
-def _choice(variable: str, lab: str) -> str | None:
-    path = ROOT / lab
-    return os.environ.get(variable) or (str(path) if path.exists() else None)
-
-
-PYTHON = _choice("HARDENED_VLLM_PYTHON", ".lab/vllm/env/bin/python")
-MODEL = _choice("HARDENED_VLLM_MODEL", ".lab/models/tiny")
-needs_vllm = pytest.mark.skipif(PYTHON is None, reason="no Python with vLLM at hand: set HARDENED_VLLM_PYTHON")
 
 
 @dataclass
@@ -72,25 +58,12 @@ def case(argv: list[str], environment: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def release() -> str:
-    """The release of the vLLM that is asked."""
-    script = "import vllm; print(vllm.__version__)"
-    said = subprocess.run([str(PYTHON), "-c", script], capture_output=True, text=True, check=True).stdout
-    found = said.split()[-1].split("+")[0]
-    assert found in catalogue.releases(), f"the catalogue does not know {found}"
-    return found
-
-
-@pytest.fixture(scope="session")
 def processes(release: str) -> list[Process]:
     """Every process of every topology the release can have."""
     found: list[Process] = []
     for name in sorted(TOPOLOGIES):
         cluster, hosts = declaration(name)
-        cluster["release"] = release
-        # Old releases have advisories against them, which is not what is asked here.
-        waiver = {"reason": "only its parser is asked", "expires": "2027-01-01"}
-        cluster["waivers"] = [{"rule": "release-old", **waiver}]
+        cluster |= of(release)
         try:
             made = plan(cluster, hosts, TODAY)
         except InvalidDeclarationError as error:

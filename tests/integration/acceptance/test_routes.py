@@ -19,7 +19,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.catalogue.conditions
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
 from support.topologies import declaration
 
-from .test_acceptance import PYTHON, ROOT, TODAY, needs_vllm
+from .conftest import PYTHON, ROOT, TODAY, needs_vllm, of
 
 KEY = ["--api-key", "a-key-of-this-test-and-of-nothing-else"]
 GUARDED = {"/v1/models", "/v1/chat/completions", "/v1/completions"}
@@ -50,9 +50,9 @@ def options(argv: list[str]) -> dict[str, list[str]]:
     [("generate", KEY), ("generate", []), ("embed", KEY), ("transcription", KEY)],
     ids=["generate", "generate without a key", "embed", "transcription"],
 )
-def test_the_planned_server_has_the_routes_of_the_catalogue(tasks: str, key: list[str]) -> None:
+def test_the_planned_server_has_the_routes_of_the_catalogue(tasks: str, key: list[str], release: str) -> None:
     cluster, hosts = declaration("replicas")
-    made = plan(cluster, hosts, TODAY)
+    made = plan({**cluster, **of(release)}, hosts, TODAY)
     part = made["hosts"]["engine11"]["engines"][0]
     argv = [*part["argv"][1:], *key]
     found = live(argv, part["environment"], tasks)

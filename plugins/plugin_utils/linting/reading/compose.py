@@ -11,7 +11,7 @@ from typing import Any
 
 from ...problems import whole_number
 from ..texts import Note, Reading, Text, UnreadableError, put_in, text
-from . import scripts
+from . import scripts, shares
 from .containers import Container, Port, capability_notes, mount, port_of, reading_of, split_mount, user_notes
 from .environment import variables_of
 from .library import Library
@@ -32,10 +32,11 @@ def read(document: Map, path: str, library: Library) -> Reading:
     dotenv = library.read(".env", path)
     values = variables_of(dotenv[1], dotenv[0]) if dotenv else {}
     services = mapping(document.get("services"))
+    shared = {str(key): shares.of_compose(volume) for key, volume in mapping(document.get("volumes")).items()}
     reading = Reading()
     for name, service in services.items():
         if isinstance(service, Map):
-            reading.add(_Service(text(name), service, services, values, path, library).reading())
+            reading.add(_Service(text(name), service, services, values, path, library, shared).reading())
     for item in items(document.get("include")):
         at = scalar(item) or scalar(mapping(item).get("path")) or document.key("include")
         reading.notes.append(Note("unresolved", at, "include", f"the file {at}, which is included"))
@@ -144,12 +145,20 @@ def _put_in(written: Text, values: Mapping[str, Text]) -> tuple[str, tuple[tuple
 
 class _Service:
     def __init__(
-        self, name: Text, service: Map, services: Map, values: Mapping[str, Text], path: str, library: Library
+        self,
+        name: Text,
+        service: Map,
+        services: Map,
+        values: Mapping[str, Text],
+        path: str,
+        library: Library,
+        shared: Mapping[str, Text | None],
     ) -> None:
         self.name = name
         self.values = values
         self.path = path
         self.library = library
+        self.shared = shared
         self.container = Container(f"services.{name}", name)
         self.service = self._extended(service, services, 0)
 
@@ -273,9 +282,12 @@ class _Service:
         notes += capability_notes(added, self._place("cap_add"))
         for item in items(service.get("volumes")):
             if isinstance(item, Text):
-                mount(self.container, *split_mount(self._put(item)), self._place("volumes"))
+                self._mount(*split_mount(self._put(item)))
                 continue
             source, target = scalar(mapping(item).get("source")), scalar(mapping(item).get("target"))
             if source is not None:
-                mount(self.container, self._put(source), str(target or ""), self._place("volumes"))
+                self._mount(self._put(source), str(target or ""))
         notes += user_notes(scalar(service.get("user")), self._place("user"))
+
+    def _mount(self, source: Text, target: str) -> None:
+        mount(self.container, source, target, self._place("volumes"), self.shared.get(str(source)))

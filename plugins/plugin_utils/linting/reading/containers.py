@@ -29,6 +29,8 @@ _OWN_OPTIONS = frozenset({"max-model-len", "gpu-memory-utilization"})
 _MOVING = re.compile(r"(latest([-.].*)?|nightly|main|master|stable|edge|dev)?")
 _SOCKETS = re.compile(r".*/(docker|containerd|crio|podman)\.sock")
 
+_WIDE = ("ALL", "SYS_ADMIN", "NET_ADMIN", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH", "BPF")
+
 Started = Callable[[Sequence[Text], Process], Reading]
 
 
@@ -45,7 +47,8 @@ class Port:
 class Container:
     """A container as some artefact describes it. ``entrypoint`` and ``command`` are None when the image's are used.
 
-    ``mounts`` are places in it and what of the host is there. ``fragment`` is True when a part of it is elsewhere.
+    ``mounts`` are places in it and what of the host is there, ``volumes`` those and all other places something is mounted
+    at, with what makes it a network share. ``fragment`` is True when a part of it is elsewhere.
     """
 
     where: str
@@ -58,6 +61,7 @@ class Container:
     network: str = "container"
     ports: list[Port] = field(default_factory=list)
     mounts: list[tuple[str, Text]] = field(default_factory=list)
+    volumes: list[tuple[str, Text | None]] = field(default_factory=list)
     fragment: bool = False
     settings: list[Note] = field(default_factory=list)
 
@@ -78,6 +82,7 @@ def reading_of(container: Container, started: Started) -> Reading:
         whole_environment=container.whole_environment,
         network=container.network,
         mounts=tuple(container.mounts),
+        volumes=tuple(container.volumes),
         fragment=container.fragment,
         release=releases.of_image(container.image) if container.image is not None else None,
     )
@@ -90,6 +95,9 @@ def reading_of(container: Container, started: Started) -> Reading:
     if not reading.processes and _is_vllm(container) and any(note.rule.startswith("ray-") for note in reading.notes):
         # A node of a Ray cluster runs workers of vLLM: what they are given counts, what is missing does not.
         reading.processes.append(dataclasses.replace(base, fragment=True))
+    reading.together(base)
+    # What runs beside the container is not in it.
+    reading.ray = None
     if not reading.processes and not reading.notes:
         if _opaque(container):
             found = f"the image {container.image}, whose own command is not visible"
@@ -197,9 +205,10 @@ def mount_notes(source: Text, target: str, place: str) -> list[Note]:
     return [*notes, *target_notes(source.become(target), place)]
 
 
-def mount(container: Container, source: Text, target: str, place: str) -> None:
-    """Put ``source`` of the host at ``target`` of ``container``, and note what is wrong with it."""
+def mount(container: Container, source: Text, target: str, place: str, share: Text | None = None) -> None:
+    """Put ``source`` at ``target`` of ``container``, and note what is wrong with it; ``share`` makes it a network's."""
     container.settings += mount_notes(source, target, place)
+    container.volumes.append((target, share))
     # A name without a slash is a volume, which nobody else writes to.
     if target and source.startswith((".", "/", "~", "$")):
         container.mounts.append((target, source))
@@ -220,10 +229,12 @@ def split_mount(written: Text) -> tuple[Text, str]:
 
 def capability_notes(names: Sequence[Text], place: str) -> list[Note]:
     """Return what is wrong with adding capabilities."""
-    wide = [
-        name for name in names if name.upper().removeprefix("CAP_") in ("ALL", "SYS_ADMIN", "NET_ADMIN", "SYS_MODULE")
+    bare = [(name, name.upper().removeprefix("CAP_")) for name in names]
+    notes = [Note("capabilities", name, place, str(name)) for name, known in bare if known in _WIDE]
+    return [
+        *notes,
+        *(Note("capability-ptrace", name, place, str(name)) for name, known in bare if known == "SYS_PTRACE"),
     ]
-    return [Note("capabilities", name, place, str(name)) for name in wide]
 
 
 def user_notes(user: Text | None, place: str) -> list[Note]:

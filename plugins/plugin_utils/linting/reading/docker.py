@@ -12,6 +12,7 @@ from ..texts import Note, Process, Text
 from .containers import Container, capability_notes, mount, port_of, split_mount, user_notes
 from .environment import variables_of
 from .library import Library
+from .shares import of_mount
 
 _PROGRAMS = frozenset({"docker", "podman", "nerdctl"})
 # Options of docker run and podman run that stand alone; every other takes a value.
@@ -123,6 +124,6 @@ def _privilege(container: Container, name: Text, value: Text) -> None:
         given = dict(part.partition("=")[::2] for part in value.split(","))
         source = given.get("source", given.get("src", ""))
         target = given.get("target", given.get("destination", given.get("dst", "")))
-        mount(container, value.become(source), target, place)
+        mount(container, value.become(source), target, place, of_mount(value))
     elif name == "--user":
         container.settings += user_notes(value, place)

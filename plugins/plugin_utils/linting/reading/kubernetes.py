@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...problems import whole_number
-from ..texts import Note, Process, Reading, Text, put_in
-from . import exposure, kuberay, patches, scripts
+from ..texts import Note, Process, Reading, Text
+from . import exposure, kuberay, patches, scripts, shares
 from .containers import Container, Port, capability_notes, mount_notes, reading_of, target_notes, user_notes
 from .kuberay import RayGroup
 from .library import Library
 from .ray import ray_notes
+from .references import decoded, held, put
 from .yaml_reading import Map, items, mapping, scalar
-
-_REFERENCE = re.compile(r"\$\$\(|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
-# Kubernetes has no such variables: something else (envsubst) puts them in before.
-_PUT_IN_BEFORE = re.compile(r"\$(\{[A-Za-z_][A-Za-z0-9_]*\}|[A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True)
@@ -152,7 +146,7 @@ class _Pod:
     def _container(self, item: Map, where: str, group: RayGroup | None) -> Reading:
         at = scalar(item.get("name")) or Text("", item.line, self.owner.path)
         image = scalar(item.get("image"))
-        container = Container(where, at, image=_put(image, {}) if image is not None else None)
+        container = Container(where, at, image=put(image, {}) if image is not None else None)
         if _true(self.template.spec.get("hostNetwork")):
             container.network = "host"
         self._environment(item, container)
@@ -166,11 +160,12 @@ class _Pod:
                 address = scalar(mapping(port).get("hostIP"))
                 shown = host.become(f"hostPort {host}")
                 container.ports.append(Port(shown, str(address) if address else None, number))
-        shared = self._host_paths()
+        shared, nets = self._host_paths(), shares.of_pods(self.template.spec, self._claim)
         for mount in items(item.get("volumeMounts")):
             target, name = scalar(mapping(mount).get("mountPath")), scalar(mapping(mount).get("name"))
             if target is not None:
                 container.settings += target_notes(target, f"{where}.volumeMounts")
+                container.volumes.append((str(target), nets.get(str(name))))
                 if name in shared:
                     container.mounts.append((str(target), shared[name]))
         container.settings += self._security(mapping(item.get("securityContext")), where, at)
@@ -183,6 +178,8 @@ class _Pod:
         reading = reading_of(container, self._started)
         base = Process(where, at, environment=container.environment, whole_environment=container.whole_environment)
         reading.notes += ray_notes(group.start, base)
+        for process in reading.processes:
+            process.ray = group.start[0]
         return reading
 
     def _host_paths(self) -> dict[str, Text]:
@@ -196,7 +193,7 @@ class _Pod:
     def _words(self, value: Any, container: Container) -> list[Text] | None:
         if value is None or (isinstance(value, Text) and value.tag == "null"):
             return None
-        return [_put(item, container.environment) for item in items(value) if isinstance(item, Text)]
+        return [put(item, container.environment) for item in items(value) if isinstance(item, Text)]
 
     def _environment(self, item: Map, container: Container) -> None:
         for source in items(item.get("envFrom")):
@@ -207,7 +204,7 @@ class _Pod:
                 continue
             value = mapping(entry).get("value")
             if isinstance(value, Text):
-                container.environment[str(name)] = _put(value, container.environment)
+                container.environment[str(name)] = put(value, container.environment)
             elif "valueFrom" in mapping(entry):
                 container.environment[str(name)] = self._referred(name, mapping(entry.get("valueFrom")))
             else:
@@ -244,10 +241,16 @@ class _Pod:
                 plain = {**mapping(other.body.get("data")), **mapping(other.body.get("stringData"))}
                 encoded = mapping(other.body.get("data")) if kind == "Secret" else Map()
                 return {
-                    str(key): _decoded(value) if key in encoded else _held(value, kind)
+                    str(key): decoded(value) if key in encoded else held(value, kind)
                     for key, value in plain.items()
                     if isinstance(value, Text)
                 }
+        return None
+
+    def _claim(self, name: str) -> Map | None:
+        for other in self.known:
+            if other.kind == "PersistentVolumeClaim" and other.name == name and other.near(self.owner):
+                return other.body
         return None
 
     def _security(self, context: Map, where: str, at: Text) -> list[Note]:
@@ -277,39 +280,6 @@ class _Pod:
             if source is not None:
                 notes += mount_notes(source, "", f"{place}.volumes")
         return notes
-
-
-def _held(value: Text, kind: str) -> Text:
-    # A Secret is where secrets belong, so its values are no literals of a manifest.
-    return value.become(value, literal=kind != "Secret")
-
-
-def _decoded(value: Text) -> Text:
-    try:
-        text = base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, ValueError):
-        return value.become("", known=False, literal=False)
-    return value.become(text, literal=False)
-
-
-def _put(value: Text, environment: Mapping[str, Text]) -> Text:
-    """Return ``value`` with ``$(NAME)`` replaced by variables of the container, as Kubernetes does."""
-    if _PUT_IN_BEFORE.fullmatch(value):
-        return value.become(value, known=False, literal=False)
-    if "$(" not in value:
-        return value
-    known, literal = value.known, value.literal
-
-    def put(match: re.Match[str]) -> str:
-        nonlocal known, literal
-        held = environment.get(match[1]) if match[1] else None
-        if held is None:
-            return match[0].removeprefix("$") if match[1] is None else match[0]
-        known, literal = known and held.known, False
-        return str(held) if held.known else match[0]
-
-    text = put_in(_REFERENCE, put, value)
-    return value.become(value, known=False) if text is None else value.become(text, known=known, literal=literal)
 
 
 def _true(value: Any) -> bool:

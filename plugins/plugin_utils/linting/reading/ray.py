@@ -29,6 +29,12 @@ class _Node:
     head: bool
 
 
+def ray_node(words: Sequence[Text], base: Process) -> Text | None:
+    """Return the word that starts a node of Ray, None when ``words`` start none."""
+    node = _started(words, base.environment)
+    return None if node is None else node.at
+
+
 def ray_notes(words: Sequence[Text], base: Process) -> Iterator[Note]:
     """Yield what is wrong with the Ray node ``words`` start in the environment of ``base``."""
     node = _started(words, base.environment)

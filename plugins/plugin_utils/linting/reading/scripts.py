@@ -16,7 +16,7 @@ from .containers import reading_of
 from .environment import variables_of
 from .launch import find_launch, inner_scripts, weight_cache_notes
 from .library import Library
-from .ray import ray_notes
+from .ray import ray_node, ray_notes
 from .shell import Line, Part, Scanner, Word
 
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=(.*)", re.DOTALL)
@@ -129,6 +129,7 @@ def started(words: Sequence[Text], base: Process, library: Library, depth: int =
         reading.processes.append(process)
         return reading
     reading.notes += ray_notes(words, base)
+    reading.ray = ray_node(words, base)
     reading.notes += weight_cache_notes(words, base.where)
     container = docker.run(words, base, library)
     if container is not None:
@@ -160,6 +161,7 @@ class _Script:
             if _SERVER.search(inner):
                 command = Text(inner, start, self.content.path, block=self.content.block)
                 self.reading.add(read(command, self.base, self.library, self.depth + 1))
+        self.reading.together(self.base)
         if self.reading.processes:
             self.reading.notes += self.missing
         return self.reading

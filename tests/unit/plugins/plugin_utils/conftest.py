@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytest.register_assert_rewrite("support.mistakes")
+
 TODAY = datetime.date(2026, 11, 23)
 
 CLUSTER: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import InvalidDeclarationError, plan
 from ansible_collections.hardened.vllm.plugins.plugin_utils.report.explain import explain
+from support.properties import furnished
 from support.topologies import declaration
 
 from .conftest import CLUSTER, TODAY, engine
@@ -127,7 +128,7 @@ def test_pipeline_stages_are_the_nodes() -> None:
     made = of("pipeline parallel")
     expected = "--tensor-parallel-size 8 --pipeline-parallel-size 4 --nnodes 4 --node-rank 3 --master-addr 10.20.0.12"
     assert expected in words(made, "engine14")
-    assert named(made, "engine11")["rendezvous"] == ("29501", "*", ["peers-0"])
+    assert named(made, "engine11")["rendezvous"] == ("29501", "*", ["peers-engine11"])
 
 
 def test_hybrid_balancing_has_one_api_on_each_node() -> None:
@@ -164,7 +165,7 @@ def test_ray_is_pinned_asks_for_a_token_and_shows_no_dashboard() -> None:
         assert part["environment"]["RAY_AUTH_TOKEN_PATH"] in part["secret_files"]
     assert {"name": "ray", "file": "/srv/secrets/ray.key"} in made["secrets"]
     assert "VLLM_API_KEY" in head["ray"]["kept_back"]["variables"]
-    assert named(made, "engine12")["ray-workers"] == ("20000-20999", "*", ["peers-0"])
+    assert named(made, "engine12")["ray-workers"] == ("20000-20999", "*", ["peers-engine11"])
     assert "10001" in head["sysctl"]["net.ipv4.ip_local_reserved_ports"]
     assert "10001" not in {listener["ports"] for listener in head["listeners"]}
 
@@ -174,7 +175,7 @@ def test_nixl_is_pinned_to_the_fabric_and_open_to_the_other_stage() -> None:
     prefill = made["hosts"]["engine13"]
     assert prefill["engines"][0]["environment"]["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "10.20.0.14"
     assert named(made, "engine13")["nixl-side-channel"] == ("5602-5603", "10.20.0.14", ["decode"])
-    assert named(made, "engine13")["fabric-ephemeral"][2] == ["decode", "peers-prefill-0"]
+    assert named(made, "engine13")["fabric-ephemeral"][2] == ["decode", "peers-prefill-engine11"]
     assert '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}' in words(made, "engine13")
     assert '{"kv_connector": "NixlConnector", "kv_role": "kv_consumer"}' in words(made, "engine12")
 
@@ -209,6 +210,12 @@ def test_kv_ip_is_set_where_the_release_has_it() -> None:
     assert '"kv_ip": "10.20.0.12"' in words(plan(cluster, hosts, TODAY), "engine11")
 
 
+def test_fields_of_an_option_keep_their_names() -> None:
+    arguments = {"kv_transfer_config.kv_connector_extra_config.a_b": 1, "max_model_len": 8192}
+    argv = build("replicas", [11], engine={"arguments": arguments})["hosts"]["engine11"]["engines"][0]["argv"]
+    assert argv[-4:] == ["--kv-transfer-config.kv_connector_extra_config.a_b", "1", "--max-model-len", "8192"]
+
+
 def calls(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, str]]:
     rules = made["hosts"][host]["egress"]["rules"]
     return {rule["name"]: (rule["to"], rule["protocol"], rule["ports"]) for rule in rules}
@@ -216,7 +223,9 @@ def calls(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, str]]:
 
 def test_engines_call_their_peers_and_nobody_else() -> None:
     assert calls(of("replicas"), "engine11") == {}
-    assert calls(of("tensor parallel twice"), "engine13") == {"peers-1-tcp": ("peers-1", "tcp", "29501,40000-44999")}
+    assert calls(of("tensor parallel twice"), "engine13") == {
+        "peers-engine13-tcp": ("peers-engine13", "tcp", "29501,40000-44999")
+    }
     assert calls(of("disaggregated, nixl"), "engine11") == {"decode-tcp": ("decode", "tcp", "40000-44999,5600")}
     assert calls(of("disaggregated, mooncake"), "engine12") == {"prefill-tcp": ("prefill", "tcp", "40000-44999,8998")}
     assert of("replicas")["hosts"]["gateway1"]["egress"] is None
@@ -238,11 +247,32 @@ def test_what_is_declared_may_be_called() -> None:
     assert "HTTP_PROXY" not in of("cache")["hosts"]["engine11"]["engines"][0]["environment"]
 
 
+def direct(name: str, host: str, **more: Any) -> list[str]:
+    cluster, hosts = declaration(name)
+    cluster |= {"media": {"allowed_domains": ["a.example.org"], "proxy": PROXY}, **more}
+    environment = plan(cluster, hosts, TODAY)["hosts"][host]["engines"][0]["environment"]
+    assert environment["NO_PROXY"] == environment["no_proxy"]
+    return environment["NO_PROXY"].split(",")[3:]
+
+
+def test_the_proxy_is_for_media_and_not_for_what_an_engine_reaches_itself() -> None:
+    assert direct("data parallel, internal", "engine12") == ["10.20.0.13"]
+    assert direct("disaggregated, mooncake", "engine12") == ["10.20.0.13", "10.20.0.12", "10.20.0.14"], (
+        "the prefill engines"
+    )
+    assert direct("disaggregated, mooncake", "engine13") == ["10.20.0.14"], "its own bootstrap server"
+    assert direct("disaggregated, tensor parallel, mooncake", "engine13") == ["10.20.0.14", "10.20.0.12"], "its head"
+    assert direct("tensor parallel, ray", "engine11") == ["10.20.0.12", "10.20.0.13", "10.20.0.14", "10.20.0.15"]
+    assert direct("cache", "engine11") == ["10.20.0.12", "10.20.3.5"]
+    traces = [{"name": "traces", "to": ["10.20.9.0/28"], "port": 4318, "why": "traces"}]
+    assert direct("replicas", "engine11", egress=traces) == ["10.20.0.12", "10.20.9.0/28"]
+
+
 def test_a_unit_exchanges_packets_with_nobody_else() -> None:
     made = of("tensor parallel twice")
     engine = made["hosts"]["engine11"]["engines"][0]
     assert engine["addresses"] == ["10.20.0.12", "10.21.0.12", "fd20:1::b"]
-    assert engine["sets"] == ["gateways", "peers-0"]
+    assert engine["sets"] == ["gateways", "peers-engine11"]
     addresses = [text for name in engine["sets"] for family in ("ipv4", "ipv6") for text in made["sets"][name][family]]
     assert {"10.20.0.12", "10.20.0.13", "10.20.255.200"} <= set(addresses)
     assert "10.20.0.14" not in addresses, "the other engine"
@@ -253,6 +283,7 @@ def test_a_unit_exchanges_packets_with_nobody_else() -> None:
     "name", ["data parallel, internal", "data parallel, ray", "disaggregated, data parallel, nixl"]
 )
 def test_a_plan_grows_with_its_hosts_and_not_with_their_square(name: str) -> None:
-    small, large = (plan(*declaration(name, range(1, number + 1)), TODAY) for number in (50, 100))
+    declared = (furnished(*declaration(name, range(1, number + 1))) for number in (50, 100))
+    small, large = (plan(*made, TODAY) for made in declared)
     assert len(json.dumps(large)) < 2.1 * len(json.dumps(small))
     assert len("".join(explain(large))) < 2.1 * len("".join(explain(small)))

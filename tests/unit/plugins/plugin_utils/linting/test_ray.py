@@ -150,3 +150,46 @@ def test_a_serve_config_that_cannot_be_read_is_said_and_the_rest_goes_on(config:
     head = SERVICE[: SERVICE.index("    applications")]
     text = f"{head}    {config}\n---\n{CLUSTER}"
     assert ruled(text) >= OPEN | {"unresolved"}
+
+
+TOKEN = "RAY_AUTH_MODE=token ray start --head --include-dashboard=false"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "idle"),
+    [
+        (f"{TOKEN}\nvllm serve /m", "script", True),
+        (f"{TOKEN}\nvllm serve /m --distributed-executor-backend mp", "script", True),
+        (f"{TOKEN}\nvllm serve /m --distributed-executor-backend=ray", "script", False),
+        (f"{TOKEN}\nvllm serve /m --data-parallel-backend ray --data-parallel-size 2", "script", False),
+        (f"{TOKEN}\nvllm serve /m --distributed-executor-backend my.own.Executor", "script", False),
+        (f"{TOKEN}\nvllm serve /m $MORE_ARGS", "script", False),
+        (f"{TOKEN}\ndocker run vllm/vllm-openai:v0.32.0 --model /m", "script", False),
+        (f"docker run --entrypoint bash img -c '{TOKEN} && vllm serve /m'", "script", True),
+        (f"docker run --entrypoint bash img -c '{TOKEN}'\nvllm serve /m", "script", False),
+        ("echo ray start --head\nvllm serve /m", "script", False),
+        (f"[Service]\nExecStartPre=/usr/bin/env {TOKEN}\nExecStart=/usr/bin/vllm serve /m\n", "systemd", True),
+        (
+            f"services:\n  vllm:\n    image: vllm/vllm-openai:v0.32.0\n    entrypoint: [bash, -c, '{TOKEN}; vllm serve /m']\n",
+            "compose",
+            True,
+        ),
+        (
+            "services:\n  ray:\n    image: vllm/vllm-openai:v0.32.0\n    entrypoint: [ray, start, --head, --block]\n"
+            "  vllm:\n    image: vllm/vllm-openai:v0.32.0\n    command: [/m]\n",
+            "compose",
+            False,
+        ),
+    ],
+)
+def test_a_node_the_server_does_not_use(text: str, kind: str, idle: bool) -> None:
+    assert ("ray-idle" in ruled(text, kind)) is idle
+
+
+def test_the_server_in_a_node_the_operator_starts() -> None:
+    served = CLUSTER.replace(
+        "{name: head, image: vllm/vllm-openai:v0.32.0}",
+        "{name: head, image: vllm/vllm-openai:v0.32.0, command: [vllm, serve, /m, BACKEND]}",
+    )
+    assert "ray-idle" in ruled(served.replace("BACKEND", "--seed=1"))
+    assert "ray-idle" not in ruled(served.replace("BACKEND", "--distributed-executor-backend=ray"))

@@ -1,0 +1,117 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs pip: wheels only, from declared sources, and no credential where ps or an error could show it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+
+from ansible_collections.hardened.vllm.plugins.module_utils import commands
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NO_SPACE = "No space left on device"
+_NEARLY_FULL = 1 << 20
+
+
+class InstallError(Exception):
+    """A release cannot be fetched or installed. The text is for the user."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where wheels come from: an index, a directory, both; the pip configuration of the node when both are None."""
+
+    index_url: str | None = None
+    find_links: str | None = None
+
+
+def normalised(name):
+    """Return the name of a distribution as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_lines(package, version, further):
+    """Return the lines of a requirements file: ``further``, and ``package`` unless one of them pins it."""
+    lines = list(further)
+    if normalised(package) not in {_name(line) for line in lines}:
+        lines.insert(0, "%s==%s" % (package, version))
+    return lines
+
+
+def _name(line):
+    match = _PACKAGE_NAME.match(line.strip())
+    return normalised(match[0]) if match else None
+
+
+def make_environment(base_python, path, prompt):
+    """Make an empty virtual environment with pip at ``path``. Raises InstallError."""
+    try:
+        commands.run([base_python, "-m", "venv", "--prompt", prompt, path], 300)
+    except commands.CommandError as error:
+        remedy = ""
+        if "ensurepip is not available" in str(error):
+            remedy = "\nInstall the package python3-venv (Debian, Ubuntu) or declare another base_python."
+        full = _full(os.path.dirname(path), str(error))
+        raise InstallError("cannot make a virtual environment: %s%s%s" % (error, remedy, full)) from None
+
+
+def pip(python, words, lines, source, scratch, timeout):
+    """Run ``python -m pip words -r FILE`` for requirement ``lines``; with one ``--hash`` in them all need one.
+
+    ``scratch`` is a directory of root's own for temporary files, ``timeout`` in seconds. Raises CommandError.
+    """
+    listed = os.path.join(scratch, "requirements.txt")
+    with open(listed, "w", encoding="utf-8") as handle:
+        handle.write("".join(line + "\n" for line in lines))
+    argv = [python, "-I", "-m", "pip", *words, "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+    # A source distribution would run its own code as root; wheels are only unpacked.
+    argv += ["--only-binary", ":all:", "--no-cache-dir"]
+    if source.find_links:
+        argv += ["--find-links", source.find_links]
+        if not source.index_url:
+            argv.append("--no-index")
+    if any("--hash" in line for line in lines):
+        argv.append("--require-hashes")
+    with _environment(_pip_environment(source, scratch)):
+        commands.run([*argv, "-r", listed], timeout)
+
+
+def failure(what, place, error):
+    """Return the InstallError for a CommandError: without credentials, and saying when ``place`` ran full."""
+    text = _CREDENTIALS.sub("", str(error))
+    return InstallError("%s failed: %s%s" % (what, text, _full(place, text)))
+
+
+def _full(place, text):
+    """Return what to add to an error when the filesystem ran full, which not every program says."""
+    if _NO_SPACE not in text and shutil.disk_usage(place).free > _NEARLY_FULL:
+        return ""
+    return "\nThe filesystem of %s ran full; free some space there or declare another install root." % place
+
+
+def _pip_environment(source, scratch):
+    """Return what pip finds in its environment. Only where no source is declared, the host's own pip.conf counts."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
+    kept["TMPDIR"] = scratch
+    if source.index_url or source.find_links:
+        kept["PIP_CONFIG_FILE"] = os.devnull
+    if source.index_url:
+        kept["PIP_INDEX_URL"] = source.index_url
+    return kept
+
+
+@contextlib.contextmanager
+def _environment(variables):
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
