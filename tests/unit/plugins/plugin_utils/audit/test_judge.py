@@ -120,7 +120,7 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         {("NET-06", "engine11")},
     ),
     "the engine may call somebody more": (
-        lambda e: rule(e, "NET-06 peers-0-tcp")["rule"].update(comment="NET-06 metadata"),
+        lambda e: rule(e, f"NET-06 {PLAN['hosts']['engine11']['egress']['rules'][0]['name']}")["rule"].update(comment="NET-06 metadata"),
         {("NET-06", "engine11")},
     ),
     "forged sources pass": (
