@@ -50,7 +50,7 @@ def judged(
         return judge(cast(Evidence, evidence), plans, read(waivers), known, today, previous)
     except (UnreadableEvidenceError, InvalidWaiverError) as error:
         raise InvalidQuestionError(str(error)) from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InvalidQuestionError(
             f"the evidence is not as the modules of this release collect it: {error!r}"
         ) from error
