@@ -20,7 +20,7 @@ from lab.testing import Console
 TRACES = r"^/(?:proc|sys|dev|run|tmp)(?:/|$)|^/var/log/(?:journal|wtmp|lastlog|btmp)|^/var/lib/systemd/linger"
 SNAPSHOT = r"""
 find / -xdev -printf '%p %y %m %U:%G %s %T@ %C@\n' | sort
-systemctl list-unit-files --no-pager --no-legend
+systemctl list-unit-files --type=service,socket,timer,path,mount,target --no-pager --no-legend
 systemctl list-units --type=service --all --no-pager --no-legend --plain 'llm*' 'dash*' 'hardened*'
 nft -s list ruleset
 sysctl -a 2> /dev/null | grep -v -e random -e '^fs\.' -e nf_conntrack_count -e pty.nr -e perf_event -e ns_last_pid
