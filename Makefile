@@ -22,6 +22,7 @@ help:
 	@echo "make page                 the audit's page in a real browser: chromium and npm, a minute"
 	@echo "make molecule-lifecycle   upgrades and rollbacks under load, too slow for make test"
 	@echo "AUDIT_FAULTS=all make molecule-audit   every planted fault, not the quick ones only"
+	@echo "make molecule-images      media by URL with a real vision model, likewise"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
 	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"
 	@echo "make bench                benchmarks with their table"

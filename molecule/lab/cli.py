@@ -16,7 +16,7 @@ from lab.nodes import full_name
 from lab.paths import STATE
 from lab.progress import Progress
 
-ASSETS = ("images", "vllm", "tiny", "smollm2")
+ASSETS = ("images", "vllm", "tiny", "smollm2", "llava")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ Address = IPv4Address | IPv6Address
 NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,13}$")]
 NodeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-MODELS = Literal["tiny", "smollm2"]
+MODELS = Literal["tiny", "smollm2", "llava"]
 IMAGES = Literal["bookworm", "trixie"]
 
 FIRST_HOST_NUMBER = 11

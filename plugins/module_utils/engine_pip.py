@@ -10,7 +10,7 @@ import re
 import shutil
 from dataclasses import dataclass
 
-from ansible_collections.hardened.vllm.plugins.module_utils import commands
+from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_confined
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -24,10 +24,14 @@ class InstallError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """Where wheels come from: an index, a directory, both; the pip configuration of the node when both are None."""
+    """Where wheels come from: an index, a directory, both; the pip configuration of the node when both are None.
+
+    ``destinations`` are the blocks pip may call; None does not hold it back.
+    """
 
     index_url: str | None = None
     find_links: str | None = None
+    destinations: list | None = None
 
 
 def normalised(name):
@@ -78,7 +82,10 @@ def pip(python, words, lines, source, scratch, timeout):
     if any("--hash" in line for line in lines):
         argv.append("--require-hashes")
     with _environment(_pip_environment(source, scratch)):
-        commands.run([*argv, "-r", listed], timeout)
+        if source.destinations is None:
+            commands.run([*argv, "-r", listed], timeout)
+        else:
+            engine_confined.run([*argv, "-r", listed], source.destinations, timeout, scratch)
 
 
 def failure(what, place, error):

@@ -29,6 +29,7 @@ class Wanted:
     ``requirements`` are further lines of a requirements file; one ``--hash`` in them makes hashes compulsory.
     ``archive`` holds wheels (engine_bundle) and is the only source then.
     ``bytes_needed`` is the free space asked for before anything is written, ``timeout`` in seconds bounds pip.
+    ``destinations`` are the blocks pip may call; None does not hold it back.
     """
 
     package: str
@@ -42,6 +43,7 @@ class Wanted:
     requirements: list = field(default_factory=list)
     bytes_needed: int = 0
     timeout: float = 3600.0
+    destinations: list | None = None
 
     @property
     def path(self):
@@ -169,7 +171,7 @@ def _build(wanted):
 def _install(wanted):
     scratch = os.path.join(wanted.partial, ".scratch")
     os.mkdir(scratch, 0o700)
-    source = engine_pip.Source(wanted.index_url, wanted.find_links)
+    source = engine_pip.Source(wanted.index_url, wanted.find_links, wanted.destinations)
     if wanted.archive:
         source = engine_pip.Source(find_links=os.path.join(scratch, "wheels"))
         engine_bundle.unpack(wanted.archive, source.find_links, wanted.base_python)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     files,
     firewall_kernel,
     firewall_policy,
+    firewall_rules,
     firewall_sysctl,
-    firewall_text,
+    firewall_words,
 )
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_host import (
     FAILURES,
     Host,
@@ -23,7 +26,6 @@ from ansible_collections.hardened.vllm.plugins.module_utils.firewall_host import
     make_directory,
     same,
 )
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
 
 NO_NFT = "the program nft is not on this host; install the package nftables"
 
@@ -36,11 +38,13 @@ class Request:
     Either may be None.
     """
 
-    rules: str
     listeners: list
     egress: list
+    callers: dict
     fabric: str | None
     sets: dict
+    log_per_minute: int
+    ping_per_second: int
     sysctl: dict
     unit: str
     drop_ins: dict
@@ -71,12 +75,12 @@ class Firewall(Host):
 
         Returns a dictionary as the module documents; after a FirewallProblem the old state is in force.
         """
-        firewall_text.check(request.rules)
         policy = firewall_policy.checked(request.listeners, request.sets, request.egress, request.fabric)
         policy["operator"] = request.operator(policy)
         values = firewall_sysctl.checked(request.sysctl)
-        text = firewall_text.admit_operator(request.rules, policy["operator"])
-        wanted = self._wanted(request, text, values)
+        callers = firewall_policy.checked_callers(request.callers, policy)
+        rules = firewall_rules.render(policy, callers, request.log_per_minute, request.ping_per_second)
+        wanted = self._wanted(request, rules.text(), values)
         if self.nft is None and not check_mode:
             raise FirewallProblem(NO_NFT)
         with self._lock(check_mode):
@@ -87,20 +91,44 @@ class Firewall(Host):
             taken_back = self.way.taken_back_at(forget=not check_mode)
             applied = self._json(self.applied_path)
             kept = self._json(self.before_path)
-            reasons = self._reasons(wanted, values, kept, applied, policy)
+            in_force = firewall_kernel.fingerprint(self.nft) if self.nft else None
+            reasons = self._reasons(wanted, values, kept, applied, policy, in_force)
             result = self._described(applied, policy, values, reasons)
-            result.update(operator=policy["operator"], taken_back=taken_back, pending=False)
+            result.update(operator=policy["operator"], taken_back=taken_back, pending=False, table="kept")
             if open_change:
                 result["changed"] = True
                 result["reasons"] = ["an earlier change was never confirmed, it is taken back first", *reasons]
             if not reasons:
                 return result
-            self._check_text(text, check_mode)
+            step, text = self._transaction(rules, applied, in_force)
+            result["table"] = step
+            # The whole is what the next boot loads.
+            for each in sorted({rules.text(), text}):
+                self._check_text(each, check_mode)
             if check_mode:
                 return result
-            self._commit(request, text, wanted, values, kept, policy)
+            record = {"format": 1, "policy": policy, "sysctl": values, **self._identity(rules)}
+            self._commit(request, text, wanted, values, kept, record)
             result["pending"] = True
             return result
+
+    @staticmethod
+    def _identity(rules):
+        """Return what the next run has to know of a table to change it by its elements."""
+        structure = hashlib.sha256(rules.structure.encode("utf-8")).hexdigest()
+        return {"structure": structure, "elements": rules.elements}
+
+    def _transaction(self, rules, applied, in_force):
+        """(`kept`, `updated` or `replaced`, the text that makes it so) for the table in the kernel.
+
+        A table of the same structure that nobody else has touched keeps its rules, their handles and counters: only
+        elements are added and deleted.
+        """
+        untouched = in_force is not None and in_force == applied.get("fingerprint")
+        if not untouched or applied.get("structure") != self._identity(rules)["structure"]:
+            return "replaced", rules.text()
+        text = rules.update(applied["elements"])
+        return ("updated" if text else "kept"), text
 
     def _wanted(self, request, text, values):
         """Every path that is ours and what has to be there."""
@@ -121,9 +149,8 @@ class Firewall(Host):
         wanted[self.sysctl_path] = files.State(files.ABSENT) if content is None else file_state(content, 0o644)
         return wanted
 
-    def _reasons(self, wanted, values, kept, applied, policy):
+    def _reasons(self, wanted, values, kept, applied, policy, in_force):
         """Why the host is not as wanted; empty when nothing is to do."""
-        in_force = firewall_kernel.fingerprint(self.nft) if self.nft else None
         if in_force is None and not applied:
             return ["no firewall of ours is in force on this host"]
         reasons = []
@@ -146,13 +173,13 @@ class Firewall(Host):
         return reasons
 
     def _described(self, applied, policy, values, reasons):
-        before = firewall_policy.words(applied.get("policy"), applied.get("sysctl", {}))
-        after = firewall_policy.words(policy, values)
+        before = firewall_words.words(applied.get("policy"), applied.get("sysctl", {}))
+        after = firewall_words.words(policy, values)
         notes = ["not as wanted: " + reason for reason in reasons]
         return {
             "changed": bool(reasons),
             "reasons": reasons,
-            "changes": firewall_policy.changes(before, after),
+            "changes": firewall_words.changes(before, after),
             "diff": {
                 "before_header": "who may reach this host",
                 "after_header": "who may reach this host",
@@ -179,7 +206,7 @@ class Firewall(Host):
         finally:
             os.unlink(candidate)
 
-    def _commit(self, request, text, wanted, values, kept, policy):
+    def _commit(self, request, text, wanted, values, kept, record):
         before = dict(kept)
         for name in values:
             before.setdefault(name, firewall_sysctl.read(name))
@@ -194,9 +221,7 @@ class Firewall(Host):
         )
         try:
             self.way.arm(request.grace_seconds)
-            candidate = self._candidate(text)
-            firewall_kernel.load(self.nft, candidate)
-            os.unlink(candidate)
+            self._load(text)
             for name in settings:
                 firewall_sysctl.write(name, settings[name])
             for path in wanted:
@@ -204,7 +229,6 @@ class Firewall(Host):
                     make_directory(os.path.dirname(path), 0o755)
                 files.become(path, wanted[path])
             commands.run(["systemctl", "daemon-reload"], timeout=60)
-            record = {"format": 1, "policy": policy, "sysctl": values}
             record["fingerprint"] = firewall_kernel.fingerprint(self.nft)
             files.become(self.applied_path, file_state(json.dumps(record, sort_keys=True), 0o600))
         except FAILURES as error:

@@ -11,8 +11,8 @@ import os
 import re
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, files, firewall_kernel
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_revert import WayBack
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
 
 SYSTEMD = "/etc/systemd/system"
 DROP_IN = "50-hardened-vllm-firewall.conf"
@@ -97,6 +97,12 @@ class Host:
         candidate = os.path.join(self.state, "candidate.nft")
         files.write(candidate, file_state(text, 0o600))
         return candidate
+
+    def _load(self, text):
+        """Load the text, which touches nothing but our table, in one transaction."""
+        candidate = self._candidate(text)
+        firewall_kernel.load(self.nft, candidate)
+        os.unlink(candidate)
 
     def _undo(self, error):
         """Go back after a failure and raise it, saying what became of the host."""

@@ -9,7 +9,7 @@ import json
 import shutil
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import (
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import (
     FAMILY,
     PROLOGUE,
     TABLE,
@@ -27,11 +27,15 @@ def find_nft():
 
 # Protocols as numbers: their names depend on /etc/protocols, which a minimal host does not have.
 def _json(nft, *argv):
-    text = commands.run([nft, "-j", "-p", *argv], timeout=60)
+    return parsed(commands.run([nft, "-j", "-p", *argv], timeout=60))
+
+
+def parsed(text):
+    """Return the objects of what nft -j prints."""
     try:
         return json.loads(text)["nftables"]
     except (ValueError, KeyError, TypeError):
-        raise FirewallProblem("nft -j %s gave no JSON; found: %s" % (" ".join(argv), text[:200])) from None
+        raise FirewallProblem("nft -j gave no JSON; found: %s" % text[:200]) from None
 
 
 def present(nft):

@@ -1,13 +1,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The policy as data: listeners and named sources, checked, compared and put into words."""
+"""The policy as data: listeners and named sources, checked and asked."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 
 PATTERNS = {
     "name": (
@@ -24,8 +24,8 @@ PATTERNS = {
     "interface": (re.compile(r"[A-Za-z0-9_.:@-]{1,15}"), "a network interface's name"),
 }
 SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-SHOWN_MEMBERS = 20
 CALLERS = {"engine": "the engine", "media": "the proxy for media"}
+LARGEST_UID = 0xFFFFFFFE
 FABRIC = "fabric"
 
 
@@ -33,8 +33,8 @@ def _problem(path, found, expected):
     return FirewallProblem("%s: found %s, expected %s." % (path, ascii(found), expected))
 
 
-def _ports(text, path):
-    """[(first, last)] of `8000` or `40000-44999,50000`."""
+def port_ranges(text, path="ports"):
+    """[(first, last)] of `8000` or `40000-44999,50000`; `path` names the place of a mistake."""
     ranges = []
     for part in text.split(","):
         first, _sep, last = part.partition("-")
@@ -56,7 +56,7 @@ def _checked_listener(listener, index, sets, kind="listeners"):
         pattern, expected = PATTERNS[key]
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise _problem("%s.%s" % (path, key), value, expected)
-    _ports(listener["ports"], path + ".ports")
+    port_ranges(listener["ports"], path + ".ports")
     why = listener.get("why") or ""
     if not isinstance(why, str) or not why.isprintable() or len(why) > 400:
         raise _problem(path + ".why", why, "printable text of at most 400 characters")
@@ -156,6 +156,34 @@ def checked(listeners, sets, egress=(), fabric=None):
     }
 
 
+def checked_callers(callers, policy):
+    """Return {caller: {uid, own_ports}}: the accounts held back. FirewallProblem names a mistake.
+
+    `own_ports` are those that the account's processes may call on this host itself, None when there are none.
+    """
+    if not isinstance(callers, dict):
+        raise _problem("callers", callers, "a dictionary")
+    for name in sorted({rule["caller"] for rule in policy["egress"]} - set(callers)):
+        raise _problem("callers", sorted(callers), "the account of %s too, for which egress has rules" % CALLERS[name])
+    found = {}
+    for name, account in callers.items():
+        path = "callers.%s" % name
+        if name not in CALLERS:
+            raise _problem("callers", name, "one of %s" % ", ".join(sorted(CALLERS)))
+        if not isinstance(account, dict) or set(account) - {"uid", "own_ports"}:
+            raise _problem(path, account, "a dictionary with uid and own_ports")
+        uid, own_ports = account.get("uid"), account.get("own_ports")
+        if type(uid) is not int or not 1 <= uid <= LARGEST_UID:
+            raise _problem(path + ".uid", uid, "the number of an account other than root")
+        if own_ports is not None:
+            pattern, expected = PATTERNS["ports"]
+            if not isinstance(own_ports, str) or not pattern.fullmatch(own_ports):
+                raise _problem(path + ".own_ports", own_ports, expected)
+            port_ranges(own_ports, path + ".own_ports")
+        found[name] = {"uid": uid, "own_ports": own_ports}
+    return found
+
+
 def admits(policy, address, port, interface, protocol="tcp"):
     """Whether the policy lets `address` reach `port` on `interface`.
 
@@ -166,125 +194,9 @@ def admits(policy, address, port, interface, protocol="tcp"):
     for listener in policy["listeners"]:
         if listener["protocol"] != protocol or listener["interface"] not in (None, interface):
             continue
-        if not any(low <= port <= high for low, high in _ports(listener["ports"], "ports")):
+        if not any(low <= port <= high for low, high in port_ranges(listener["ports"])):
             continue
         for name in listener["from"]:
             if any(wanted in ipaddress.ip_network(entry) for entry in policy["sets"][name][family]):
                 return True
     return False
-
-
-def _rule_line(listener, source):
-    why = ", %s" % listener["why"] if listener["why"] else ""
-    place = "on %s" % listener["interface"] if listener["interface"] else "on any interface"
-    return "%s may reach %s %s %s (%s%s; %s)" % (
-        source,
-        listener["protocol"],
-        listener["ports"],
-        place,
-        listener["name"],
-        why,
-        listener["control"],
-    )
-
-
-def words(policy, sysctl):
-    """Return the policy as lines: one per permission, per address of a named source and per kernel setting.
-
-    A policy of {} is none.
-    """
-    if not policy:
-        return []
-    lines = ["everything that no line below allows is dropped (NET-01)"]
-    for listener in sorted(policy["listeners"], key=lambda entry: (entry["control"], entry["name"])):
-        lines.extend(_rule_line(listener, source) for source in listener["from"])
-    for rule in policy.get("egress") or []:
-        lines.append(
-            "%s may call %s%s %s %s (%s, %s; %s)"
-            % (
-                CALLERS[rule.get("caller", "engine")],
-                rule["to"],
-                " except %s" % rule["except"] if rule.get("except") else "",
-                rule["protocol"],
-                rule["ports"],
-                rule["name"],
-                rule["why"],
-                rule["control"],
-            )
-        )
-    if policy.get("fabric"):
-        lines.append("sources of the fabric are forged on any interface but %s (NET-07)" % policy["fabric"])
-    if policy.get("operator"):
-        operator = policy["operator"]
-        lines.append(
-            "%s may reach tcp %d on any interface (the connection this run came in on; NET-04)"
-            % (operator["address"], operator["port"])
-        )
-    for name in sorted(policy["sets"]):
-        members = policy["sets"][name]["ipv4"] + policy["sets"][name]["ipv6"]
-        lines.extend("%s is %s" % (name, member) for member in members or ["nobody"])
-    lines.extend("kernel setting %s = %s" % (name, sysctl[name]) for name in sorted(sysctl))
-    return lines
-
-
-def changes(before, after):
-    """Return the difference of two word lists, `removed: ...` and `added: ...`.
-
-    Of a source's many addresses the first few are shown, and the number of the rest.
-    """
-    old, new = set(before), set(after)
-    return _shortened("removed", [line for line in before if line not in new]) + _shortened(
-        "added", [line for line in after if line not in old]
-    )
-
-
-def _shortened(verb, lines):
-    result = []
-    members = {}
-    for line in lines:
-        name, separator, _address = line.partition(" is ")
-        if separator and SOURCE.fullmatch(name):
-            members[name] = members.get(name, 0) + 1
-            if members[name] > SHOWN_MEMBERS:
-                continue
-        result.append("%s: %s" % (verb, line))
-    return result + [
-        "%s: %s is %d more" % (verb, name, count - SHOWN_MEMBERS)
-        for name, count in members.items()
-        if count > SHOWN_MEMBERS
-    ]
-
-
-def closes(policy, sockets):
-    """Words for listening sockets, as the probe gives them, that no listener of the policy covers: one line per process name."""
-    found = {}
-    for entry in sockets:
-        if ipaddress.ip_address(entry["address"]).is_loopback:
-            continue
-        covered = any(
-            listener["protocol"] == entry["protocol"]
-            and any(low <= entry["port"] <= high for low, high in _ports(listener["ports"], "ports"))
-            for listener in policy["listeners"]
-        )
-        if not covered:
-            names = ", ".join(sorted({process["name"] for process in entry["processes"]})) or "unknown process"
-            found.setdefault(names, {}).setdefault(entry["protocol"], set()).add(entry["port"])
-    return [
-        "%s: %s"
-        % (
-            names,
-            ", ".join("%s %s" % (protocol, _port_ranges(found[names][protocol])) for protocol in sorted(found[names])),
-        )
-        for names in sorted(found)
-    ]
-
-
-def _port_ranges(numbers):
-    """{22, 8000, 8001} as `22,8000-8001`."""
-    ranges = []
-    for number in sorted(numbers):
-        if ranges and number == ranges[-1][1] + 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join("%d" % low if low == high else "%d-%d" % (low, high) for low, high in ranges)

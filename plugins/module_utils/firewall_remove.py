@@ -11,8 +11,8 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     commands,
     files,
     firewall_kernel,
-    firewall_policy,
     firewall_sysctl,
+    firewall_words,
 )
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_host import DROP_IN, FAILURES, Host, make_directory
 
@@ -36,12 +36,12 @@ class Removal(Host):
                 reasons.append("the table is in the kernel")
             if os.path.isdir(self.state):
                 reasons.append("%s is there" % self.state)
-            old = firewall_policy.words(applied.get("policy"), applied.get("sysctl", {}))
+            old = firewall_words.words(applied.get("policy"), applied.get("sysctl", {}))
             result = {
                 "changed": bool(reasons),
                 "reasons": reasons,
                 "pending": False,
-                "changes": firewall_policy.changes(old, []),
+                "changes": firewall_words.changes(old, []),
                 "diff": {
                     "before_header": "who may reach this host",
                     "after_header": "who may reach this host (no table of ours)",
@@ -68,7 +68,7 @@ class Removal(Host):
             for name in before_values:
                 firewall_sysctl.write(name, before_values[name])
             if in_kernel:
-                firewall_kernel.load(self.nft, self._candidate(firewall_kernel.NO_TABLE))
+                self._load(firewall_kernel.NO_TABLE)
         except FAILURES as error:
             self._undo(error)
         self.way.confirm()

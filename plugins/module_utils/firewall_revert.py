@@ -16,7 +16,7 @@ import shutil
 import time
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, files
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 
 TIMER = "hardened-vllm-firewall-revert"
 SCRIPT = """#!/bin/sh

@@ -8,7 +8,7 @@ import glob
 import os
 import re
 
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 
 NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 VALUE = re.compile(r"[A-Za-z0-9 ,:._-]*")

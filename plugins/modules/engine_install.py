@@ -67,6 +67,13 @@ options:
     type: list
     elements: str
     default: []
+  destinations:
+    description:
+      - Address blocks that pip may exchange packets with, and nobody else. It then runs in a unit of its own, with whose end they
+        are closed, and the installation fails on a host that cannot hold it back.
+      - Without it, pip is not held back.
+    type: list
+    elements: str
   bytes_needed:
     description: Free bytes that the filesystem of O(root) must have before an installation begins.
     type: int
@@ -142,6 +149,7 @@ def argument_spec():
         "find_links": {"type": "path"},
         "archive": {"type": "path"},
         "requirements": {"type": "list", "elements": "str", "default": []},
+        "destinations": {"type": "list", "elements": "str"},
         "bytes_needed": {"type": "int", "default": 0},
         "build": {"type": "bool", "default": True},
         "timeout_seconds": {"type": "int", "default": 3600},
@@ -167,6 +175,7 @@ def index(params, check_mode):
         find_links=params["find_links"],
         archive=params["archive"],
         requirements=params["requirements"],
+        destinations=params["destinations"],
         bytes_needed=params["bytes_needed"],
         timeout=params["timeout_seconds"],
     )

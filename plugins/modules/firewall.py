@@ -11,10 +11,11 @@ version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:
-  - Applies one nftables table (C(inet hardened_vllm)), the file and the systemd unit that bring it back at boot, and
-    kernel settings, in one remote execution. Other tables are never touched; text that names one is refused.
-  - The rules are checked by C(nft -c) and replaced in one transaction, so there is no moment without rules and
+  - Renders a policy as one nftables table (C(inet hardened_vllm)) and puts it in force, with the file and the systemd
+    unit that bring it back at boot, and kernel settings, in one remote execution. Other tables are never touched.
+  - The rules are checked by C(nft -c) and loaded in one transaction, so there is no moment without rules and
     established streams stay.
+  - When nothing but addresses differ, elements of sets are added and deleted and the table stays, with its counters.
   - A change takes itself back on the host after O(grace_seconds), also after a reboot and when the controller is gone,
     unless a fresh login confirms it with O(state=confirmed).
   - When the table in the kernel is not the one that was applied (flushed or edited by another hand), it is applied
@@ -29,15 +30,9 @@ options:
     type: str
     choices: [present, confirmed, absent]
     default: present
-  rules:
-    description:
-      - The rules, in exactly three statements, C(table inet hardened_vllm), C(delete table inet hardened_vllm) and the
-        definition of the table.
-      - Needed for O(state=present).
-    type: str
   listeners:
     description:
-      - What the rules open, for the description of changes; the same data the rules were rendered from.
+      - What is opened to whom; everything else is dropped.
       - Keys are C(name), C(protocol) (tcp or udp), C(ports) (C(8000), C(40000-44999)), C(interface) (null for any),
         C(from) (names from O(sets)), C(control) and C(why).
     type: list
@@ -45,22 +40,36 @@ options:
     default: []
   egress:
     description:
-      - Whom accounts of services may call, for the description of changes; the same data the rules were rendered from.
+      - Whom the accounts of O(callers) may call; everything else is refused to them.
       - >-
         Keys are C(name), C(caller) (engine, when left out, or media), C(to) and C(except) (names from O(sets); the second
         is left out of the first), C(protocol), C(ports), C(control) and C(why).
     type: list
     elements: dict
     default: []
-  fabric:
+  callers:
     description:
-      - Interface of the fabric, on which alone the sources of the set C(fabric) of O(sets) may come in.
-      - For the description of changes; the same data the rules were rendered from.
+      - >-
+        Accounts that may call nobody but whom O(egress) names, by caller (C(engine), C(media)), each with its C(uid) and, as
+        C(own_ports), the ports of this host that its processes call on the loopback interface.
+      - A caller that is left out is not held back.
+    type: dict
+    default: {}
+  fabric:
+    description: Interface of the fabric, on which alone the sources of the set C(fabric) of O(sets) may come in.
     type: str
   sets:
     description: Named sources and destinations, each a dictionary with the lists C(ipv4) and C(ipv6) of addresses and networks.
     type: dict
     default: {}
+  log_per_minute:
+    description: Refused packets logged in a minute at most, for each chain that refuses.
+    type: int
+    default: 10
+  ping_per_second:
+    description: Echo requests answered in a second at most, for each family of addresses.
+    type: int
+    default: 20
   sysctl:
     description: Kernel settings by name.
     type: dict
@@ -77,9 +86,7 @@ options:
     type: dict
     default: {}
   keep_operator:
-    description: >-
-      Whether the far end of the SSH connection this run came in on is let in when the policy does not do so; the rules
-      must then have the sets C(operator_v4) and C(operator_v6) of an address and a port.
+    description: Whether the far end of the SSH connection this run came in on is let in when the policy does not do so.
     type: bool
     default: true
   grace_seconds:
@@ -117,7 +124,6 @@ requirements:
 EXAMPLES = r"""
 - name: Put the policy in force
   hardened.vllm.firewall:
-    rules: "{{ lookup('ansible.builtin.template', 'etc/hardened-vllm/firewall.nft.j2') }}"
     unit: "{{ lookup('ansible.builtin.template', 'etc/systemd/system/hardened-vllm-firewall.service.j2') }}"
     listeners:
       - name: api
@@ -160,6 +166,14 @@ changes:
   sample:
     - "added: gateways may reach tcp 8000 on eth0 (api, API for the gateways; NET-02)"
     - "added: gateways is 10.203.1.20"
+table:
+  description: >-
+    What was done, or in check mode would be done, to the table in the kernel. V(updated) means by elements of its sets
+    alone, so that rules, handles and counters stayed.
+  returned: when O(state=present)
+  type: str
+  choices: [kept, updated, replaced]
+  sample: updated
 pending:
   description: Whether a change waits for its confirmation.
   returned: always
@@ -184,11 +198,13 @@ closes:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy, probe_network
+from ansible_collections.hardened.vllm.plugins.module_utils import firewall_words, probe_network
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_apply import Firewall, Request
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_host import FAILURES
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_remove import Removal
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown
+
+LARGEST_RATE = 100000
 
 
 def known(fact):
@@ -202,17 +218,15 @@ def known(fact):
 def present(module, firewall, connection):
     """Apply; the result of the module."""
     params = module.params
-    names = ("rules", "listeners", "egress", "fabric", "sets", "sysctl", "unit", "drop_ins")
+    names = [name for name in Request.__annotations__ if name in params]
     request = Request(
         connection=connection,
         links=known(probe_network.interfaces),
-        grace_seconds=params["grace_seconds"],
-        keep_operator=params["keep_operator"],
         **{name: params[name] for name in names},
     )
     result = firewall.present(request, module.check_mode)
     if result["changed"]:
-        result["closes"] = firewall_policy.closes(
+        result["closes"] = firewall_words.closes(
             {"listeners": params["listeners"]}, known(probe_network.listeners) or []
         )
     return result
@@ -223,11 +237,13 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "confirmed", "absent"], "default": "present"},
-            "rules": {"type": "str"},
             "listeners": {"type": "list", "elements": "dict", "default": []},
             "egress": {"type": "list", "elements": "dict", "default": []},
+            "callers": {"type": "dict", "default": {}},
             "fabric": {"type": "str"},
             "sets": {"type": "dict", "default": {}},
+            "log_per_minute": {"type": "int", "default": 10},
+            "ping_per_second": {"type": "int", "default": 20},
             "sysctl": {"type": "dict", "default": {}},
             "unit": {"type": "str"},
             "drop_ins": {"type": "dict", "default": {}},
@@ -238,12 +254,15 @@ def main():
             "unit_name": {"type": "str", "default": "hardened-vllm-firewall.service"},
             "state_path": {"type": "path", "default": "/var/lib/hardened-vllm/firewall"},
         },
-        required_if=[("state", "present", ("rules", "unit"))],
+        required_if=[("state", "present", ("unit",))],
         supports_check_mode=True,
     )
     params = module.params
     if not 10 <= params["grace_seconds"] <= 3600:
         module.fail_json(msg="grace_seconds: found %d, expected 10 to 3600." % params["grace_seconds"])
+    for name in ("log_per_minute", "ping_per_second"):
+        if not 1 <= params[name] <= LARGEST_RATE:
+            module.fail_json(msg="%s: found %d, expected 1 to %d." % (name, params[name], LARGEST_RATE))
     places = [params[key] for key in ("rules_path", "sysctl_path", "unit_name", "state_path")]
     try:
         connection = probe_network.operator()

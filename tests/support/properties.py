@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .firewall import render
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
+
+from .firewall import Table, read, render
 
 Plan = Mapping[str, Any]
 Hosts = Mapping[str, Any]
@@ -23,7 +25,7 @@ FAMILIES = ("ipv4", "ipv6")
 # Meant for others than the cluster's own engines and gateways.
 OUTWARD = {"https", "ssh", "monitor", "node-exporter"}
 RULE = re.compile(
-    r'(?:iifname "(?P<interface>[^"]+)" )?(?P<protocol>tcp|udp) dport \{ (?P<ports>[0-9, -]+) \} '
+    r'(?:iifname "(?P<interface>[^"]+)" )?'
     r'ip6? saddr @from_(?P<source>\S+)_(?P<family>ipv[46]) counter accept comment "[A-Z]+-[0-9]+ (?P<name>[^"]+)"'
 )
 
@@ -89,13 +91,17 @@ def without_one_rule_and_row(made: Plan, rendered: Callable[[dict[str, Any]], st
     rows = Counter((row["to"], row["listener"]) for row in made["matrix"])
     found += [f"{key}: {rows[key]} rows" for key in {*rows, *listeners} if rows[key] != 1 or key not in listeners]
     for host, part in made["hosts"].items():
-        text = rendered({"cluster": made, "host": part})
-        rules = Counter(tuple(match.groupdict().items()) for match in RULE.finditer(_chain(text, "listeners")))
+        try:
+            table = read(rendered({"cluster": made, "host": part}))
+        except FirewallProblem as problem:
+            found.append(f"{host}: {problem}")
+            continue
+        rules = Counter(_admissions(table))
         wanted = Counter(_wanted(part["listeners"]))
         found += [
             f"{host}: {dict(rule)} {rules[rule]} times" for rule in {*rules, *wanted} if rules[rule] != wanted[rule]
         ]
-        refused = Counter(re.findall(r'goto refused comment "\S+ (\S+) refused"', _chain(text, "published")))
+        refused = Counter(_refusals(table))
         names = Counter(item["name"] for item in part["listeners"])
         found += [f"{host} {name}: refused {refused[name]} times" for name in {*refused, *names} if refused[name] != 1]
     return sorted(found)
@@ -108,8 +114,26 @@ def _wanted(listeners: Iterable[Mapping[str, Any]]) -> Iterable[tuple[tuple[str,
             yield tuple({**fixed, "source": source, "family": family, "name": item["name"]}.items())
 
 
-def _chain(text: str, name: str) -> str:
-    return text.partition(f"chain {name} {{")[2].partition("\n    }")[0]
+def _led_to(table: Table, chain: str) -> Iterable[tuple[str, str, str]]:
+    """Protocol, ports and rule, for every rule that the verdict maps of a chain lead to."""
+    for protocol in ("tcp", "udp"):
+        for ports, target in table.targets(chain, protocol).items():
+            for rule in table.chains[target]:
+                yield protocol, ports, rule
+
+
+def _admissions(table: Table) -> Iterable[tuple[tuple[str, Any], ...]]:
+    for protocol, ports, rule in _led_to(table, "input"):
+        if match := RULE.fullmatch(rule):
+            found = match.groupdict()
+            fixed = {"interface": found.pop("interface"), "protocol": protocol, "ports": ports}
+            yield tuple({**fixed, **found}.items())
+
+
+def _refusals(table: Table) -> Iterable[str]:
+    for _protocol, _ports, rule in _led_to(table, "published"):
+        if match := re.fullmatch(r'counter goto refused comment "\S+ (\S+) refused"', rule):
+            yield match[1]
 
 
 def sharing_a_port(made: Plan) -> list[str]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from isolation.support import LAB, STATE, Node, converge, wait_for
+from shared import firewalled
+from shared.firewalled import LAB, Node
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +46,4 @@ def as_converged(engine1: Node) -> str:
 def put_back(engine1: Node, as_converged: str) -> Iterator[None]:
     """Whatever the test does to the first engine, the next one finds it converged."""
     yield
-    if engine1.exists(f"{STATE}/pending"):
-        # By its own way back and not by waiting: one test's failure must not lock the others out.
-        engine1.run("sh", f"{STATE}/pending/revert.sh")
-        wait_for(lambda: not engine1.exists(f"{STATE}/reverting"), 30)
-    if engine1.firewall() != as_converged:
-        converge("--limit", "engine1")
-        assert engine1.firewall() == as_converged
+    firewalled.put_back(engine1, as_converged)

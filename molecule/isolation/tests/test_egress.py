@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from isolation.support import Node
+from shared.firewalled import Node
 
 # Addresses the stranger takes on for these tests, as a cloud's metadata service or a neighbour would have them.
 METADATA = ("169.254.169.254", "fd00:ec2::254")

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from isolation.support import Node
+from shared.firewalled import Node
 
 # Sends one SYN to port 443 with a source address of its own choice; nothing comes back here.
 FORGE = """

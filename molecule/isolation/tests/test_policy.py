@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from isolation.support import ENGINE1, FABRIC1, PLAN, Node, converge
+from isolation.support import ENGINE1, FABRIC1
+from shared.firewalled import PLAN, Node, converge
 
 TCP = PLAN["isolation_engine_tcp"]
 PEER_TCP = [29501, 29550, *range(40000, 40100), *range(44900, 45000)]

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from isolation.support import ENGINE1, Node
+from isolation.support import ENGINE1
+from shared.firewalled import Node
 
 UNIT = "hardened-vllm-engine.service"
 # What the engine's unit says of the firewall, and a witness that notes what is in force when it starts.

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import pytest
-from isolation.support import FABRIC1, STATE, Node, play
+from isolation.support import FABRIC1
+from shared.firewalled import STATE, Node, play
 
 LEFT = (
     "/etc/hardened-vllm",

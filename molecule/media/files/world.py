@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The world: web servers on every address of this node, and the name server of example.org, whose answers may change.
 
-Every request is noted as a line of JSON: the address it came to, the request line and the headers. Usage: world.py RECORD
+Every request is noted as a line of JSON: the address it came to, the request line and the headers.
+Usage: world.py RECORD [PUBLIC IPv4 ADDRESS, PUBLIC IPv6 ADDRESS]
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import struct
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
-PUBLIC, PUBLIC6 = "198.51.100.50", "2001:db8:113::50"
+PUBLIC, PUBLIC6 = sys.argv[2:4] if len(sys.argv) > 2 else ("198.51.100.50", "2001:db8:113::50")
 METADATA, METADATA6 = "169.254.169.254", "fd00:ec2::254"
 NAMES = {
     "images": [PUBLIC, PUBLIC6],
@@ -41,6 +43,19 @@ NAMES = {
     "other": [PUBLIC, PUBLIC6],
     "nobody": [],
 }
+
+
+def picture(side):
+    """Return a grey PNG of so many pixels by as many."""
+    rows = zlib.compress((b"\0" + b"\x80" * 3 * side) * side)
+    chunks = ((b"IHDR", struct.pack("!IIBBBBB", side, side, 8, 2, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b""))
+    parts = (
+        struct.pack("!I", len(body)) + kind + body + struct.pack("!I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+PICTURE = picture(56)
 TURNS: dict[str, int] = {}
 LOCK = threading.Lock()
 
@@ -103,7 +118,11 @@ def serve(stream, record):
         record.write(json.dumps({"address": here, "line": line, "headers": headers}) + "\n")
         record.flush()
         path = line.split(" ")[1] if line.count(" ") == 2 else "/"
-        if path == "/redirect":
+        if path.startswith("/picture"):
+            answer = (
+                b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(PICTURE) + PICTURE
+            )
+        elif path == "/redirect":
             answer = f"HTTP/1.1 302 Found\r\nLocation: http://{METADATA}/secret\r\nContent-Length: 0\r\n\r\n".encode()
         elif path == "/large":
             answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2000000

@@ -15,7 +15,36 @@ import pytest
 from lab import runs
 from lab.testing import Console
 
+from .conftest import PROXY
+
 CONVERGE = Path(__file__).parents[1] / "converge.yml"
+RESET = Path(__file__).parents[3] / "playbooks/reset.yml"
+CONNECTIONS = 64
+# Holds as many tunnels as it is told, says the status of one more, then of one after it let one go.
+HOLD = """
+import socket, sys, time
+def ask():
+    one = socket.create_connection(("10.224.1.20", 3128), 5)
+    one.settimeout(10)
+    one.sendall(b"CONNECT images.example.org:443 HTTP/1.1\\r\\nHost: images.example.org:443\\r\\n\\r\\n")
+    return one, one.recv(1000).split()[1].decode()
+held = [ask() for _ in range(int(sys.argv[1]))]
+more = ask()[1]
+held.pop()[0].close()
+time.sleep(0.5)
+print(*{status for _one, status in held}, more, ask()[1])
+"""
+# Engine and gateway with IPv6 alone on the fabric.
+SIX = {
+    name: {
+        "addresses": {
+            "fabric": [f"fd77:681::{number}"],
+            "management": [f"10.224.2.{number}"],
+            **more,
+        }
+    }
+    for name, number, more in (("engine1", 11, {}), ("gateway", 20, {"edge": ["198.51.100.20", "2001:db8:113::20"]}))
+}
 CLAIMED = ("169.254.169.254", "192.168.77.1", "100.100.100.200", "[fd00:ec2::254]", "[fd12::1]", "[64:ff9b::a9fe:a9fe]")
 # Declared hosts, whose owners answer with an address that is not theirs; of two answers one is enough.
 INWARD = (
@@ -245,6 +274,11 @@ def test_the_engine_is_given_the_proxy(engine: Console) -> None:
     assert environment["HTTPS_PROXY"] == environment["http_proxy"] == "http://10.224.1.20:3128"
 
 
+def test_one_engine_has_a_limit_of_connections(engine: Console) -> None:
+    found = engine.run("runuser", "-u", "vllm", "--", "python3", "-c", HOLD, str(CONNECTIONS)).split()
+    assert found == ["200", "403", "200"]
+
+
 def test_with_no_hosts_declared_there_is_no_proxy(lab_name: str, gateway: Console, through: Through) -> None:
     done = runs.play(lab_name, CONVERGE, media_scenario_declared=False)
     assert done.code == 0, done.text
@@ -253,4 +287,31 @@ def test_with_no_hosts_declared_there_is_no_proxy(lab_name: str, gateway: Consol
     assert found == ""
     assert through(get("images.example.org")) == ["ConnectionRefusedError"]
     again = runs.play(lab_name, CONVERGE, media_scenario_declared=False)
+    assert set(again.changed().values()) == {0}
+
+
+def test_a_proxy_on_an_ipv6_address(lab_name: str, engine: Console, seen: Seen) -> None:
+    node = "{{ six_nodes[inventory_hostname] }}"
+    done = runs.play(lab_name, CONVERGE, six_nodes=SIX, vllm_node=node)
+    assert done.code == 0, done.text
+    environment = json.loads(engine.run("cat", "/opt/engine-environment.json"))
+    assert environment["HTTPS_PROXY"] == "http://[fd77:681::20]:3128"
+    given = json.dumps([[get("images.example.org"), None], [get("metadata.example.org"), None]])
+    argv = ["runuser", "-u", "vllm", "--", "python3", "/opt/through.py", "fd77:681::20", "3128"]
+    assert statuses(json.loads(engine.run(*argv, given=given))) == ["200", "403"]
+    assert [request["line"] for request in seen()] == ["GET / HTTP/1.1"]
+    assert json.loads(engine.run(*argv[:-2], *PROXY, given=given)) == ["ConnectionRefusedError"] * 2
+
+
+def test_reset_removes_the_proxy_with_everything_else(lab_name: str, gateway: Console) -> None:
+    assert gateway.run("systemctl", "is-active", "hardened-vllm-media").strip() == "active"
+    done = runs.play(lab_name, RESET, reset_cluster="media")
+    assert done.code == 0, done.text
+    find = "ls -d /etc/hardened-vllm/media /etc/systemd/system/hardened-vllm-* /etc/logrotate.d/hardened-vllm-* 2>/dev/null || true"
+    assert gateway.run("sh", "-c", find) == ""
+    assert gateway.run("sh", "-c", "ss -Hltn | grep -c :3128 || true").strip() == "0"
+    assert gateway.run("sh", "-c", "cat /proc/[0-9]*/comm | grep -c squid || true").strip() == "0"
+    assert gateway.start("nft", "list", "table", "inet", "hardened_vllm").returncode != 0
+    again = runs.play(lab_name, RESET, reset_cluster="media")
+    assert again.code == 0, again.text
     assert set(again.changed().values()) == {0}

@@ -153,7 +153,13 @@ EGRESS = Record(
         "to": Field(ListOf(ADDRESS_BLOCK, 1), "Address blocks.", required=True),
         "protocol": Field(Choice(("tcp", "udp")), "Protocol.", "tcp"),
         "port": Field(PORT, "Port.", required=True),
-        "why": Field(PURPOSE, "What the engines need it for.", required=True),
+        "purpose": Field(
+            Choice(("serve", "install")),
+            "serve: the engines may call it, always; install: only the installation of vLLM may, while it runs, and once one "
+            "is declared it may call nobody else. An installation is held back by address, not by port.",
+            "serve",
+        ),
+        "why": Field(PURPOSE, "What it is needed for.", required=True),
     },
 )
 
@@ -217,7 +223,7 @@ CLUSTER = Record(
         "engine": Field(ENGINE, "The vLLM process.", {}),
         **BETWEEN,
         "media": Field(MEDIA, "Media by URL.", {}),
-        "egress": Field(ListOf(EGRESS), "Whom the engines may call besides their peers.", []),
+        "egress": Field(ListOf(EGRESS), "Who may be called besides an engine's peers.", []),
         "gateway": Field(GATEWAY, "The only door for clients.", required=True),
         "tenants": Field(ListOf(TENANT, 1), "Who may use the service.", required=True),
         "admin": Field(ADMIN, "Who may administer the hosts.", required=True),

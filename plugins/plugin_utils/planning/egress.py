@@ -24,11 +24,26 @@ def egress_sets(declaration: Declaration) -> dict[str, list[Any]]:
     """Return the named destinations beside peers and stages: set name to addresses and blocks."""
     values = declaration.values
     found: dict[str, list[Any]] = {}
-    for entry in values["egress"]:
+    for entry in _serving(declaration):
         found[f"egress-{entry['name']}"] = [ipaddress.ip_network(text) for text in entry["to"]]
     for number, server in enumerate((values["cache"] or {}).get("servers", ())):
         found[f"cache-{number}"] = [ipaddress.ip_network(text) for text in server["to"]]
     return found | media_sets(declaration)
+
+
+def _serving(declaration: Declaration) -> list[dict[str, Any]]:
+    return [entry for entry in declaration.values["egress"] if entry["purpose"] == "serve"]
+
+
+def install_destinations(declaration: Declaration) -> list[str] | None:
+    """Return the blocks an installation may call, None when none are declared and it is not held back."""
+    blocks = {
+        ipaddress.ip_network(text)
+        for entry in declaration.values["egress"]
+        if entry["purpose"] == "install"
+        for text in entry["to"]
+    }
+    return [str(block) for block in sorted(blocks, key=lambda block: (block.version, block))] or None
 
 
 def declared_egress(declaration: Declaration) -> list[dict[str, Any]]:
@@ -36,7 +51,7 @@ def declared_egress(declaration: Declaration) -> list[dict[str, Any]]:
     values = declaration.values
     found = [
         _rule(entry["name"], f"egress-{entry['name']}", entry["protocol"], str(entry["port"]), entry["why"])
-        for entry in values["egress"]
+        for entry in _serving(declaration)
     ]
     for number, server in enumerate((values["cache"] or {}).get("servers", ())):
         found.append(_rule(f"cache-{number}", f"cache-{number}", "tcp", str(server["port"]), "KV caches of LMCache"))

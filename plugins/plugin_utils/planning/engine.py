@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..declaration.model import Declaration
+from .egress import install_destinations
 from .media import item_limits, proxy_environment
 from .parallel import arguments
 from .ray import ray_environment, uses_ray
@@ -55,6 +56,7 @@ def install_part(declaration: Declaration) -> dict[str, Any]:
         "index_url": install["index_url"],
         "find_links": install["find_links"],
         "requirements": list(install["requirements"]),
+        "destinations": install_destinations(declaration),
         "lock": f"{install['bundle'].rstrip('/')}/requirements.lock" if install["bundle"] else install["lock"],
         "bundle": install["bundle"],
         "bytes_needed": install["bytes_needed"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_kernel, firewall_sysctl
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 
 RANGE = "net.ipv4.ip_local_port_range"
 RESERVED = "net.ipv4.ip_local_reserved_ports"

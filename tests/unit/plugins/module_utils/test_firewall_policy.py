@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The policy as data: what is refused, who is let in, and how it reads in words."""
+"""The policy as data: what is refused and who is let in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy as policy
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_text import FirewallProblem
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FirewallProblem
 
 SETS = {
     "gateways": {"ipv4": ["10.0.0.20"], "ipv6": ["FD00::20"]},
@@ -48,7 +48,7 @@ def test_the_fabric_needs_an_interface_and_its_set() -> None:
     sets = {**SETS, "fabric": {"ipv4": ["10.0.0.0/24"]}}
     found = policy.checked([listener()], sets, fabric="eth0")
     assert found["sets"]["fabric"] == {"ipv4": ["10.0.0.0/24"], "ipv6": []}
-    assert "sources of the fabric are forged on any interface but eth0 (NET-07)" in policy.words(found, {})
+    assert found["fabric"] == "eth0"
     with pytest.raises(FirewallProblem, match=r"fabric: found 'eth\*'"):
         policy.checked([listener()], sets, fabric="eth*")
     with pytest.raises(FirewallProblem, match="expected a set fabric"):
@@ -129,62 +129,38 @@ def test_who_is_let_in(address: str, port: int, interface: str | None, admitted:
     assert policy.admits(policy.checked([listener(), SSH], SETS), address, port, interface) is admitted
 
 
-def test_the_policy_in_words() -> None:
-    found = policy.checked([SSH, listener(why="")], SETS)
-    found["operator"] = {"address": "198.51.100.7", "port": 22}
-    assert policy.words(found, {"net.ipv4.ip_local_port_range": "40000 44999"}) == [
-        "everything that no line below allows is dropped (NET-01)",
-        "gateways may reach tcp 8000 on eth0 (api; NET-02)",
-        "operators may reach tcp 22,2200-2299 on any interface (ssh, API for the gateways; NET-04)",
-        "198.51.100.7 may reach tcp 22 on any interface (the connection this run came in on; NET-04)",
-        "gateways is 10.0.0.20",
-        "gateways is fd00::20",
-        "operators is 10.1.0.0/24",
-        "kernel setting net.ipv4.ip_local_port_range = 40000 44999",
-    ]
-    assert policy.words({}, {}) == []
+CALL = {"name": "peers", "to": "gateways", "protocol": "tcp", "ports": "29501", "control": "NET-06", "why": ""}
 
 
-def test_an_empty_source_is_nobody() -> None:
-    assert "gateways is nobody" in policy.words(policy.checked([listener()], {"gateways": {}}), {})
+def test_accounts_are_numbers_and_those_without_rules_call_nobody() -> None:
+    found = policy.checked([], SETS, [CALL])
+    callers = {"engine": {"uid": 997, "own_ports": "8000,40000-44999"}, "media": {"uid": 996}}
+    assert policy.checked_callers(callers, found) == {**callers, "media": {"uid": 996, "own_ports": None}}
+    assert policy.checked_callers({}, policy.checked([], SETS)) == {}
 
 
-def test_changes_name_what_goes_and_what_comes() -> None:
-    before = policy.words(policy.checked([listener()], SETS), {})
-    after = policy.words(policy.checked([listener()], {"gateways": {"ipv4": ["10.0.0.21"]}}), {})
-    assert policy.changes(before, after) == [
-        "removed: gateways is 10.0.0.20",
-        "removed: gateways is fd00::20",
-        "added: gateways is 10.0.0.21",
-    ]
-    assert policy.changes(after, after) == []
-
-
-def test_many_addresses_are_summed_up() -> None:
-    many = {"gateways": {"ipv4": [f"10.0.{high}.{low}" for high in range(10) for low in range(100)]}}
-    found = policy.changes([], policy.words(policy.checked([listener()], many), {}))
-    assert len(found) < 30
-    assert found[-1] == "added: gateways is 980 more"
-
-
-def test_sockets_that_nobody_will_reach_are_named() -> None:
-    def socket(port: int, address: str = "0.0.0.0", *names: str) -> dict[str, Any]:
-        return {
-            "protocol": "tcp",
-            "address": address,
-            "port": port,
-            "processes": [{"pid": 1, "name": name} for name in names],
-        }
-
-    sockets = [
-        socket(8000),
-        socket(9100, "::", "exporter"),
-        socket(9101, "0.0.0.0", "exporter"),
-        socket(9200, "0.0.0.0", "exporter"),
-        socket(9300),
-        socket(631, "127.0.0.1"),
-    ]
-    assert policy.closes({"listeners": [listener()]}, sockets) == [
-        "exporter: tcp 9100-9101,9200",
-        "unknown process: tcp 9300",
-    ]
+@pytest.mark.parametrize(
+    ("callers", "message"),
+    [
+        ({}, r"callers: found \[\], expected the account of the engine too, for which egress has rules\."),
+        ({"engine": {"uid": 997}, "ssh": {"uid": 5}}, "callers: found 'ssh', expected one of engine, media"),
+        ({"engine": {"uid": 0}}, "callers.engine.uid: found 0, expected the number of an account other than root"),
+        ({"engine": {"uid": "997"}}, "callers.engine.uid: found '997'"),
+        ({"engine": {"uid": True}}, "callers.engine.uid: found True"),
+        ({"engine": {"uid": 1 << 32}}, "callers.engine.uid: found 4294967296"),
+        ({"engine": {}}, "callers.engine.uid: found None"),
+        (
+            {"engine": {"uid": 997, "own_ports": "1 accept"}},
+            "callers.engine.own_ports: found '1 accept', expected a port",
+        ),
+        ({"engine": {"uid": 997, "own_ports": "9-8"}}, "callers.engine.own_ports: found '9-8', expected ports from 1"),
+        (
+            {"engine": {"uid": 997, "ports": "8"}},
+            "callers.engine: found .*, expected a dictionary with uid and own_ports",
+        ),
+        ([], r"callers: found \[\], expected a dictionary"),
+    ],
+)
+def test_what_callers_cannot_be(callers: Any, message: str) -> None:
+    with pytest.raises(FirewallProblem, match=message):
+        policy.checked_callers(callers, policy.checked([], SETS, [CALL]))

@@ -134,6 +134,28 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ("media-unresolved", "vllm_cluster.media.resolvers", put("cluster/media/allowed_domains", ["media.example.org"])),
     ("not-in-release", "hosts.engine1.engine.argv.--max-num-queued-tokens", old_release),
     ("protection-missing", "vllm_cluster.release", put("cluster/release", "0.22.1")),
+    ("install-source", "vllm_cluster.install.bundle", put("cluster/install", {"bundle": "x", "method": "existing"})),
+    (
+        "install-source",
+        "vllm_cluster.install.bundle",
+        put("cluster/install", {"bundle": "x", "index_url": "https://index.example.org/simple"}),
+    ),
+    (
+        "install-source",
+        "vllm_cluster.install.bundle",
+        put("cluster/install", {"bundle": "x", "find_links": "/opt/wheels"}),
+    ),
+    (
+        "install-source",
+        "vllm_cluster.install.bundle",
+        put("cluster/install", {"bundle": "x", "requirements": ["torch==2.13.0"]}),
+    ),
+    ("install-source", "vllm_cluster.install.lock", put("cluster/install", {"lock": "x", "method": "existing"})),
+    (
+        "install-source",
+        "vllm_cluster.install.lock",
+        put("cluster/install", {"lock": "x", "requirements": ["torch==2.13.0"]}),
+    ),
 ]
 
 

@@ -203,6 +203,20 @@ def test_events_are_open_to_their_subscribers() -> None:
     assert '"endpoint": "tcp://*:5558"' in words(of("events of several engines"), "engine12", 1)
 
 
+def test_what_an_installation_may_call_no_engine_may() -> None:
+    cluster, hosts = declaration("replicas")
+    index = {"name": "index", "port": 443, "purpose": "install", "why": "wheels"}
+    cluster["egress"] = [
+        {**index, "to": ["10.20.9.8/32", "fd20:9::8/128"]},
+        {**index, "name": "names", "to": ["10.20.9.0/30"]},
+    ]
+    made = plan(cluster, hosts, TODAY)
+    assert made["hosts"]["engine11"]["install"]["destinations"] == ["10.20.9.0/30", "10.20.9.8/32", "fd20:9::8/128"]
+    assert calls(made, "engine11") == {}
+    assert [name for name in made["sets"] if name.startswith("egress")] == []
+    assert "10.20.9.8" not in str(made["hosts"]["engine11"]["engines"])
+
+
 def test_kv_ip_is_set_where_the_release_has_it() -> None:
     cluster, hosts = declaration("cache")
     assert "kv_ip" not in words(plan(cluster, hosts, TODAY), "engine11")
@@ -242,6 +256,7 @@ def test_what_is_declared_may_be_called() -> None:
         "traces": ("egress-traces", "tcp", "4317"),
     }
     assert made["sets"]["egress-traces"]["ipv4"] == ["10.20.9.0/28"]
+    assert made["hosts"]["engine11"]["install"]["destinations"] is None
     environment = made["hosts"]["engine11"]["engines"][0]["environment"]
     assert environment["HTTPS_PROXY"] == environment["HTTP_PROXY"] == "http://10.20.2.80:3128"
     assert "HTTP_PROXY" not in of("cache")["hosts"]["engine11"]["engines"][0]["environment"]

@@ -120,7 +120,7 @@ def test_a_socket_open_to_strangers_is_found(
 RENDERED: dict[str, Callable[[str], str]] = {
     "no rule": lambda text: drop(text, "counter accept", "rendezvous"),
     "half a rule": lambda text: drop(text, "ip6 saddr", "rendezvous"),
-    "another port": lambda text: text.replace("dport { 29501 }", "dport { 29502 }"),
+    "another port": lambda text: text.replace("29501 : jump", "29502 : jump"),
     "another source": lambda text: text.replace("@from_peers-engine11_ipv4", "@from_everyone_ipv4"),
     "any interface": lambda text: text.replace('iifname "eth1" ', ""),
     "a rule of nobody": lambda text: text.replace("rendezvous", "no-such-listener"),

@@ -1,0 +1,154 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real vLLM with a vision model gets images of the declared hosts and calls nobody else, however the URL is written.
+
+prepare.yml shows the same vLLM without the collection fetch from other hosts, and follow an allowed host to the metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from lab.paths import lab_directory
+from lab.testing import Console
+
+PUBLIC = {"198.51.100.150", "2001:db8:6b::50"}
+# Every packet that opens something and leaves the engine's host, but for those to the proxy.
+WATCH = """
+table inet watch {
+    chain leaves {
+        type filter hook postrouting priority 300;
+        oifname "lo" accept
+        ip daddr 10.227.1.20 tcp dport 3128 accept
+        meta skuid "vllm" ct state new counter comment "elsewhere"
+    }
+}
+"""
+REFUSED = (
+    "http://other.example.org/picture",
+    "http://sub.images.example.org/picture",
+    "http://images.example.org.evil.test/picture",
+    "http://xn--mages-n9a.example.org/picture",
+    "http://images.example.org@169.254.169.254/picture",
+    "http://images.example.org%40169.254.169.254/picture",
+    "http://169.254.169.254#@images.example.org/picture",
+    "http://images.example.org:8080/picture",
+    "http://169.254.169.254/picture",
+    "http://2852039166/picture",
+    "http://0xa9fea9fe/picture",
+    "http://0251.0376.0251.0376/picture",
+    "http://169.254.43518/picture",
+    "http://[::ffff:169.254.169.254]/picture",
+    "http://[::ffff:a9fe:a9fe]/picture",
+    "http://[fd00:ec2::254]/picture",
+    "http://198.51.100.150/picture",
+    "http://127.0.0.1:8000/metrics",
+    "http://localhost:8000/metrics",
+    "http://metadata.example.org/picture",
+    "https://metadata.example.org/picture",
+    "http://images.example.org/redirect",
+    "file:///etc/passwd",
+    "file://images.example.org/etc/passwd",
+    "ftp://images.example.org/picture",
+    "gopher://images.example.org/picture",
+    "data:image/png;base64,AAAA",
+)
+# Two parsers may differ on the third, one of them taking what follows the backslash for the host (CVE-2026-24779).
+SPELLINGS = (
+    "http://IMAGES.example.org/picture",
+    "http://images.example.org./picture",
+    "http://images.example.org\\@169.254.169.254/picture",
+    "HTTP://images.example.org/picture",
+)
+Ask = Callable[[str], int]
+
+
+@pytest.fixture(scope="session")
+def ask(console: Callable[[str], Console], lab_name: str) -> Ask:
+    """Have the engine look at the image of a URL, as a gateway asks it; return the status."""
+    key = (lab_directory(lab_name) / "secrets/upstream.key").read_text().strip()
+    argv = ["curl", "-sS", "--max-time", "90", "-o", "/dev/null", "-w", "%{http_code}", "-H", "@/run/key", "-d", "@-"]
+    argv += ["-H", "Content-Type: application/json", "http://10.227.1.11:8000/v1/chat/completions"]
+    console("gateway").run("sh", "-c", "umask 077; cat > /run/key", given=f"Authorization: Bearer {key}\n")
+
+    def send(url: str) -> int:
+        content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
+        body = {"model": "llava", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
+        return int(console("gateway").run(*argv, given=json.dumps(body)))
+
+    return send
+
+
+@pytest.fixture
+def seen(console: Callable[[str], Console]) -> Callable[[], list[dict[str, Any]]]:
+    """What has reached the world since the test began."""
+    console("world").run("truncate", "--size=0", "/root/record.jsonl")
+    return lambda: [json.loads(line) for line in console("world").run("cat", "/root/record.jsonl").splitlines()]
+
+
+@pytest.fixture
+def elsewhere(console: Callable[[str], Console]) -> Iterator[Callable[[], int]]:
+    """Packets that open a connection from the engine's account to others than the proxy, since the test began."""
+    engine = console("engine1")
+    engine.run("nft", "-f", "-", given=WATCH)
+    list_table = ("nft", "list", "table", "inet", "watch")
+    yield lambda: sum(map(int, re.findall(r"counter packets (\d+)", engine.run(*list_table))))
+    engine.run("nft", "delete", "table", "inet", "watch")
+
+
+Seen = Callable[[], list[dict[str, Any]]]
+Elsewhere = Callable[[], int]
+
+
+def test_an_image_of_a_declared_host_arrives(ask: Ask, seen: Seen, elsewhere: Elsewhere) -> None:
+    assert ask("http://images.example.org/picture") == 200
+    assert [request["line"] for request in seen()] == ["GET /picture HTTP/1.1"]
+    assert elsewhere() == 0
+
+
+def test_other_spellings_of_a_declared_host_lead_to_it_or_nowhere(ask: Ask, seen: Seen, elsewhere: Elsewhere) -> None:
+    for url in SPELLINGS:
+        ask(url)
+    assert {request["address"] for request in seen()} <= PUBLIC
+    assert elsewhere() == 0
+
+
+@pytest.mark.parametrize("url", REFUSED)
+def test_everything_else_is_refused_and_nothing_leaves(url: str, ask: Ask, seen: Seen, elsewhere: Elsewhere) -> None:
+    assert ask(url) >= 400
+    # The redirect of an allowed host is got, and not followed.
+    assert [request["line"] for request in seen()] == (["GET /redirect HTTP/1.1"] if url.endswith("/redirect") else [])
+    assert elsewhere() == 0
+
+
+def test_a_name_that_changes_its_answer_ends_at_the_proxy(ask: Ask, seen: Seen, elsewhere: Elsewhere) -> None:
+    for name in ("changes", "fails-first"):
+        for _ in range(6):
+            ask(f"http://{name}.example.org/picture")
+    assert {request["address"] for request in seen()} <= PUBLIC
+    assert elsewhere() == 0
+
+
+def test_a_larger_item_than_declared_is_refused(ask: Ask) -> None:
+    assert ask("http://images.example.org/large") >= 400
+
+
+def test_without_the_firewall_and_the_proxy_the_counter_counts(
+    console: Callable[[str], Console], elsewhere: Elsewhere
+) -> None:
+    """The engine's account, let out, is seen to leave: what was zero above could have been something."""
+    engine = console("engine1")
+    call = "import socket; socket.create_connection(('169.254.169.254', 80), 5).close()"
+    argv = ["runuser", "-u", "vllm", "--", "python3", "-c", call]
+    assert engine.start(*argv).returncode != 0
+    assert elsewhere() == 0
+    engine.run("nft", "flush", "chain", "inet", "hardened_vllm", "output")
+    try:
+        assert engine.start(*argv).returncode == 0
+        assert elsewhere() == 1
+    finally:
+        engine.run("nft", "-f", "/etc/hardened-vllm/firewall.nft")

@@ -1,0 +1,80 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs the installer in a unit of its own that may call the declared destinations only; they close when the unit ends.
+
+systemd drops the unit's packets to and from everybody else (``IPAddressDeny=``, systemd.resource-control(5)). That needs the
+unified control group hierarchy and is silently left out without it, so the unit proves it before it starts the program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+from ansible_collections.hardened.vllm.plugins.module_utils import commands
+
+# The name server of systemd-resolved, which the host itself asks for names.
+RESOLVED = "127.0.0.53/32"
+NOT_CONFINED = 78
+# Only what an installer reads; a value may hold credentials and goes by a file that root alone reads.
+PASSED = ("HOME", "PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+# Ends with NOT_CONFINED where a packet to nobody's address gets through.
+PROVE = """
+import os, socket, sys
+try:
+    socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2).close()
+except OSError:
+    os.execv(sys.argv[2], sys.argv[2:])
+sys.exit(78)
+"""
+
+
+def run(argv, destinations, timeout, scratch):
+    """Run ``argv`` (an absolute path and its words) and return its standard output (str).
+
+    ``destinations`` are the blocks it may exchange packets with, ``timeout`` is in seconds, ``scratch`` a directory only root reads.
+    Raises commands.CommandError, also when this host does not hold the program back.
+    """
+    settings = os.path.join(scratch, "environment")
+    with open(settings, "w", encoding="utf-8") as handle:
+        handle.write(environment(os.environ))
+    unit = "hardened-vllm-install-%d.service" % os.getpid()
+    properties = ["IPAddressDeny=any", "EnvironmentFile=%s" % settings, "NoNewPrivileges=yes", "UMask=0022"]
+    properties += ["RuntimeMaxSec=%d" % max(1, int(timeout))]
+    properties += ["IPAddressAllow=%s" % block for block in [*destinations, RESOLVED]]
+    start = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=%s" % unit]
+    start += ["--property=%s" % text for text in properties]
+    with socket.create_server(("127.0.0.1", 0)) as canary:
+        prove = [argv[0], "-I", "-c", PROVE, str(canary.getsockname()[1])]
+        try:
+            return commands.run([*start, "--", *prove, *argv], timeout + 5)
+        except commands.CommandError as error:
+            if "ended with status %d" % NOT_CONFINED in str(error):
+                raise commands.CommandError(
+                    "this host does not hold the installer back to the declared destinations of purpose install: systemd's "
+                    "IPAddressDeny= has no effect, it needs the unified control group hierarchy (v2). Nothing was fetched. "
+                    "Boot with it, install from wheels (install.find_links), or declare no destination of that purpose."
+                ) from None
+            raise
+        finally:
+            # After an interruption the unit would go on; one that has ended is gone, which is as good.
+            with contextlib.suppress(commands.CommandError):
+                commands.run(["systemctl", "stop", unit], 60)
+
+
+def environment(variables):
+    """Return what the installer gets of ``variables`` as the text of an EnvironmentFile= (systemd.exec(5))."""
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if name in PASSED or name.startswith("PIP_") or name.lower() in PROXIES
+    }
+    return "".join('%s="%s"\n' % (name, _escaped(value)) for name, value in sorted(kept.items()))
+
+
+def _escaped(value):
+    for character in '\\"$`':
+        value = value.replace(character, "\\" + character)
+    return value

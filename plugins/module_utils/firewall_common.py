@@ -1,0 +1,14 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What all parts of the firewall share: the name of our table, and the one exception."""
+
+from __future__ import annotations
+
+FAMILY = "inet"
+TABLE = "hardened_vllm"
+# Loading what follows these statements is one atomic replacement of the table, whatever was there before.
+PROLOGUE = "table %s %s\ndelete table %s %s\n" % (FAMILY, TABLE, FAMILY, TABLE)
+
+
+class FirewallProblem(Exception):
+    """The firewall cannot be what was asked for. The text is for the user."""
