@@ -9,7 +9,7 @@ VERSION = $(shell sed -n 's/^version: *//p' galaxy.yml)
 RELEASES ?= 0.12.0 0.22.1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv machine demo demo-down lint unit integration docs sanity test acceptance bench catalogue build clean
+.PHONY: help venv machine demo demo-down lint unit integration page docs sanity test acceptance bench catalogue build clean
 
 help:
 	@echo "make demo                 a lab cluster on this machine that serves a real model (root, Debian 12)"
@@ -19,9 +19,11 @@ help:
 	@echo "make unit                 unit tests"
 	@echo "make integration          the installed collection, its playbooks and the real parser of vLLM"
 	@echo "make docs                 the pages made from the code's data"
+	@echo "make page                 the audit's page in a real browser: chromium and npm, a minute"
 	@echo "make molecule-lifecycle   upgrades and rollbacks under load, too slow for make test"
 	@echo "make molecule-bundle      a release for nodes without an index, likewise"
 	@echo "make molecule-certificates  a private authority and ACME, likewise"
+	@echo "AUDIT_FAULTS=all make molecule-audit   every planted fault, not the quick ones only"
 	@echo "make molecule-images      media by URL with a real vision model, likewise"
 	@echo "make molecule-scan        scanners against the gateway (nmap, sslyze, testssl.sh, schemathesis), too slow for make test"
 	@echo "make molecule-operations  the runbooks as they stand, likewise"
@@ -56,6 +58,10 @@ integration: machine
 
 docs: venv
 	@PYTHONPATH=.cache:tests .venv/bin/python tools/make_docs.py && PYTHONPATH=.cache .venv/bin/python tools/make_rules.py
+
+page: venv
+	@mkdir -p .cache/axe && cd .cache/axe && npm pack --silent axe-core@4.14.1 >/dev/null && tar xzf axe-core-4.14.1.tgz package/axe.min.js
+	@.venv/bin/python -m pytest -q tests/browser
 
 sanity: venv
 	@scripts/sanity

@@ -1,7 +1,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write the pages that come from the same data as the code: docs/declaration.md, docs/topologies.md.
+"""Write the pages that come from the same data as the code.
+
+They are docs/controls.md, docs/declaration.md, docs/faults.md and docs/topologies.md.
 
 Usage: PYTHONPATH=.cache:tests python tools/make_docs.py [--check]
 """
@@ -14,6 +16,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import make_controls
+import make_faults
 import make_topologies
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.kinds import Kind, ListOf, Record
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.schema import CLUSTER, NODE
@@ -63,7 +67,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, fail when a page is stale")
     check = parser.parse_args().check
     stale = []
-    pages = {DOCS / "declaration.md": declaration_page(), DOCS / "topologies.md": make_topologies.page()}
+    pages = {
+        DOCS / "controls.md": make_controls.page(),
+        DOCS / "declaration.md": declaration_page(),
+        DOCS / "faults.md": make_faults.page(),
+        DOCS / "topologies.md": make_topologies.page(),
+    }
     for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)

@@ -139,7 +139,7 @@ def _environment(base: str) -> Dict[str, str]:
     return {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, _sep, value in pairs}
 
 
-def _socket_address(text: str) -> Tuple[str, int]:
+def socket_address(text: str) -> Tuple[str, int]:
     """`0100007F:1F90` to ('127.0.0.1', 8080); the kernel prints 32-bit words in its own byte order."""
     words, _sep, port = text.partition(":")
     raw = bytes.fromhex(words)
@@ -191,7 +191,7 @@ def listeners(root: str = "/") -> List[Dict[str, Any]]:
                 fields = line.split()
                 if len(fields) < 10 or fields[3] != wanted:
                     continue
-                address, port = _socket_address(fields[1])
+                address, port = socket_address(fields[1])
                 inode = int(fields[9])
                 inodes[inode] = None
                 found.append({"protocol": protocol, "family": family, "address": address, "port": port, "inode": inode})

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .audit.controls import waived_rules
 from .declaration.model import Declaration
 from .declaration.reading import read
 from .declaration.schema import CLUSTER
@@ -67,7 +68,7 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
     found = [
         *collisions(made),
         *misfits(made, probes),
-        *conflicts(made, probes, (waiver["rule"] for waiver in declaration.values["waivers"])),
+        *conflicts(made, probes, declaration.values["waivers"]),
         *not_in_release(made),
         *unprotected(made["release"]),
         *_lint_plan(declaration, made),
@@ -83,7 +84,7 @@ def _lint_passed(cluster: Any, reported: Collection[str]) -> list[Problem]:
         {name: value for name, value in (engine.get(part) or {}).items() if f"{where}.{part}.{name}" not in reported}
         for part in ("arguments", "environment")
     )
-    waived = {waiver["rule"] for waiver in values.get("waivers") or () if waiver}
+    waived = waived_rules([waiver for waiver in values.get("waivers") or () if waiver])
     found = lint_part(passed_arguments(arguments), passed_environment(environment), where, values.get("release"))
     # What mitigates an advisory is known with the whole process only, so the release is judged by the plan.
     return [
@@ -104,12 +105,13 @@ ANSWERED = {
 
 def _lint_plan(declaration: Declaration, made: Mapping[str, Any]) -> list[Problem]:
     """Lint what every engine would be started with; a finding that many hosts share is reported once."""
-    waived = {waiver["rule"] for waiver in declaration.values["waivers"]}
+    waivers = declaration.values["waivers"]
     planned = {row["listener"].rstrip("-0123456789") for row in made["matrix"]}
     # What not_in_release says with the release's own options.
-    quiet = waived | {"arg-removed"} | {rule for rule, listener in ANSWERED.items() if listener in planned}
+    settled = {"arg-removed"} | {rule for rule, listener in ANSWERED.items() if listener in planned}
     shared: dict[tuple[str, str, str], list[Problem]] = {}
     for name, host in made["hosts"].items():
+        quiet = settled | waived_rules(waivers, name)
         for engine in host["engines"]:
             where = f"hosts.{name}.{engine['name']}"
             for problem in lint(engine["argv"], engine["environment"], where, made["release"]):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -69,6 +70,49 @@ def clusters(
             "probe": hostvars[host].get("preflight_probe"),
         }
     return found, [*problems, *_claimed_twice(found)]
+
+
+def audited(
+    groups: Mapping[str, Iterable[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    evidence: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return what an audit makes of an inventory; a host nobody declared is no problem here, it is audited as foreign.
+
+    ``evidence`` is that of the hosts looked at so far; it stands in for their probe, which an audit does not need.
+
+    ``clusters`` and ``problems`` are as in ``clusters``, of the hosts with ``vllm_cluster`` alone; ``hosts`` are those to look at,
+    all but monitors and observers; ``foreign`` are those of them without a plan; ``declared`` maps every one of ``hosts`` to the
+    addresses the inventory names for it.
+    """
+    owned = {
+        group: [host for host in groups.get(group, ()) if isinstance(hostvars[host].get("vllm_cluster"), Mapping)]
+        for group in GROUPS
+    }
+    found, problems = clusters(owned, hostvars)
+    for cluster in found.values():
+        for name, host in cluster["hosts"].items():
+            addresses = evidence.get(name, {}).get("addresses")
+            host["probe"] = {"addresses": addresses} if addresses else None
+    outside = {host for group in ("vllm_monitors", "vllm_observers") for host in groups.get(group, ())}
+    planned = {host for group in ("vllm_nodes", "vllm_gateways") for host in owned[group]}
+    hosts = sorted((set(groups.get("all", ())) - outside) | planned)
+    return {
+        "clusters": found,
+        "problems": problems,
+        "hosts": hosts,
+        "foreign": [host for host in hosts if host not in planned],
+        "declared": {host: _named_addresses(host, hostvars[host]) for host in hosts},
+    }
+
+
+def _named_addresses(host: str, variables: Mapping[str, Any]) -> list[str]:
+    found = {str(address) for _path, address in _addresses({host: {"node": variables.get("vllm_node")}})}
+    connection = str(variables.get("ansible_host") or host)
+    # What a name stands for is known from the host itself.
+    with contextlib.suppress(ValueError):
+        found.add(str(ipaddress.ip_address(connection)))
+    return sorted(found)
 
 
 def _claimed_twice(clusters_found: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:

@@ -184,9 +184,11 @@ MEDIA = Record(
 WAIVER = Record(
     "a waiver",
     {
-        "rule": Field(RULE, "Rule that is waived.", required=True),
+        "rule": Field(RULE, "Rule, or control with all its rules, that is waived.", required=True),
         "reason": Field(Text("a sentence", r"[^\x00-\x1f]{10,}"), "Why it is acceptable here.", required=True),
         "expires": Field(DATE, "Last day of the waiver.", required=True),
+        "hosts": Field(ListOf(Text(), 1), "Hosts it holds for; all of the cluster when left out."),
+        "owner": Field(Text(), "Role of who answers for it."),
     },
 )
 
@@ -228,9 +230,7 @@ CLUSTER = Record(
         "secrets_directory": Field(
             CONTROLLER_PATH, "Directory on the controller for generated secrets; made with mode 0700.", required=True
         ),
-        "waivers": Field(
-            ListOf(WAIVER), "Rules accepted for a while: lint findings, and conflicts with other firewalls.", []
-        ),
+        "waivers": Field(ListOf(WAIVER), "Rules and controls accepted for a while: by validation, lint and audit.", []),
     },
 )
 

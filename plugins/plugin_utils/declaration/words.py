@@ -32,7 +32,7 @@ DEVICE = Text(
     "a device node such as /dev/kfd, or a class of /proc/devices such as char-nvidia*",
     r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+-]*|char-[A-Za-z0-9_*?-]+",
 )
-RULE = Text("the id of a rule", r"[a-z0-9-]+")
+RULE = Text("the id of a rule or a control", r"[a-z0-9-]+|[A-Z]+-[0-9]{2}")
 DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 EXPIRY = Text(
     "a date such as 2027-01-31 (UTC), or a time such as 2027-01-31T12:00:00Z",

@@ -30,7 +30,7 @@ _LISTED = 8
 _UNVALUED = frozenset({"set", "given", "literal", "missing"})
 # The plan answers these elsewhere: the key is in a file of its own, the fabric is closed to all but peers, it knows
 # what kinds of media the model takes, and interfaces are added when hosts were probed.
-_SETTLED_BY_PLAN = frozenset({"api-key", "arg-media-items", "env-interface", "tls-missing"})
+SETTLED_BY_PLAN = frozenset({"api-key", "arg-media-items", "env-interface", "tls-missing"})
 
 ConfigReader = Callable[[Text], Sequence[Text] | None]
 
@@ -43,7 +43,7 @@ def lint(
     Values of secrets are never part of a problem. ``where`` starts every path; ``release`` is as for ``judge``.
     """
     process = process_of(argv, environment, where)
-    return [finding.as_problem() for finding in judge(process, release=release) if finding.rule not in _SETTLED_BY_PLAN]
+    return [finding.as_problem() for finding in judge(process, release=release) if finding.rule not in SETTLED_BY_PLAN]
 
 
 def lint_part(
@@ -51,7 +51,7 @@ def lint_part(
 ) -> list[Problem]:
     """Return the problems of a part of a planned process, as ``lint``; what is missing there says nothing."""
     part = replace(process_of(argv, environment, where), fragment=True, whole_arguments=False)
-    return [finding.as_problem() for finding in judge(part, release=release) if finding.rule not in _SETTLED_BY_PLAN]
+    return [finding.as_problem() for finding in judge(part, release=release) if finding.rule not in SETTLED_BY_PLAN]
 
 
 def process_of(argv: Sequence[str], environment: Mapping[str, str], where: str) -> Process:

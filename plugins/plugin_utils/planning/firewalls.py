@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..audit.controls import waived_rules
 from ..problems import Problem, Severity, once
 from .reality import Probes
 
@@ -21,11 +22,11 @@ POD_NETWORKS = ("calico", "kube-proxy")
 CLOSING = ("firewalld", "ufw")
 
 
-def conflicts(plan: Mapping[str, Any], probes: Probes, waived: Iterable[str]) -> list[Problem]:
-    """Return what the packet filters found on the probed hosts mean for the plan; rules in ``waived`` are left out."""
-    quiet = set(waived)
+def conflicts(plan: Mapping[str, Any], probes: Probes, waivers: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    """Return what the packet filters found on the probed hosts mean for the plan, but for what ``waivers`` cover."""
     shared: dict[tuple[str, str], list[Problem]] = {}
     for host in sorted(plan["hosts"]):
+        quiet = waived_rules(waivers, host)
         for problem in _host(f"hosts.{host}", probes.get(host, {})):
             if problem.rule not in quiet:
                 shared.setdefault((problem.rule, problem.found), []).append(problem)

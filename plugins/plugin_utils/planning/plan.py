@@ -44,6 +44,7 @@ def build(declaration: Declaration) -> dict[str, Any]:
         "cluster": declaration.name,
         "release": declaration.values["release"],
         "topology": declaration.values["topology"],
+        "rdma_isolated_by": declaration.values["networks"]["fabric"]["rdma_isolated_by"],
         "sets": access.source_sets(declaration, engines),
         "members": {group.name: [host.name for host in group.members] for group in engines},
         "secrets": _secrets(declaration),

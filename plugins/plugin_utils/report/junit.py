@@ -5,43 +5,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from ..linting.finding import Finding
 from ..problems import Severity
 
 
+@dataclass(frozen=True)
+class Case:
+    """One case of a suite. ``outcome``: passed, failure or skipped; ``kind`` is the type of a failure, ``text`` its whole story."""
+
+    name: str
+    outcome: str = "passed"
+    message: str = ""
+    kind: str = ""
+    text: str = ""
+    line: int = 0
+
+
 def render(findings: Sequence[Finding], read: Sequence[str] = ()) -> str:
     """Return ``<testsuites>``; notes are skipped cases, a file without findings is one passed case."""
-    root = ElementTree.Element("testsuites", name="hardened.vllm lint")
+    suites: dict[str, list[Case]] = {}
     for path in sorted({*read, *(finding.path for finding in findings)}):
-        _suite(root, path, [finding for finding in findings if finding.path == path])
-    for name in ("tests", "failures", "skipped"):
-        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+        suites[path] = [_case(finding) for finding in findings if finding.path == path] or [Case("no findings")]
+    return document("hardened.vllm lint", suites)
+
+
+def document(name: str, suites: Mapping[str, Sequence[Case]]) -> str:
+    """Return ``<testsuites>`` with a suite for each name."""
+    root = ElementTree.Element("testsuites", name=name)
+    for title, cases in suites.items():
+        _suite(root, title or "input", cases)
+    for count in ("tests", "failures", "skipped"):
+        root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
-def _suite(root: ElementTree.Element, path: str, findings: Sequence[Finding]) -> None:
-    skipped = sum(finding.severity is Severity.INFO for finding in findings)
-    suite = ElementTree.SubElement(root, "testsuite", name=_clean(path or "input"))
-    suite.set("tests", str(len(findings) or 1))
-    suite.set("failures", str(len(findings) - skipped))
-    suite.set("skipped", str(skipped))
+def _case(finding: Finding) -> Case:
+    name = f"{finding.rule} {finding.place}".strip()
+    if finding.severity is Severity.INFO:
+        return Case(name, "skipped", finding.message(), line=finding.line)
+    story = f"{finding.path}:{finding.line}: {finding.message()}"
+    return Case(name, "failure", finding.message(), finding.severity.name.lower(), story, finding.line)
+
+
+def _suite(root: ElementTree.Element, title: str, cases: Sequence[Case]) -> None:
+    suite = ElementTree.SubElement(root, "testsuite", name=_clean(title))
+    suite.set("tests", str(len(cases)))
+    suite.set("failures", str(sum(case.outcome == "failure" for case in cases)))
+    suite.set("skipped", str(sum(case.outcome == "skipped" for case in cases)))
     suite.set("errors", "0")
-    for finding in findings:
-        name = f"{finding.rule} {finding.place}".strip()
-        case = ElementTree.SubElement(suite, "testcase", classname=_clean(path or "input"), name=_clean(name))
-        if finding.line:
-            case.set("line", str(finding.line))
-        kind = "skipped" if finding.severity is Severity.INFO else "failure"
-        child = ElementTree.SubElement(case, kind, message=_clean(finding.message()))
-        if kind == "failure":
-            child.set("type", finding.severity.name.lower())
-            child.text = _clean(f"{path}:{finding.line}: {finding.message()}")
-    if not findings:
-        ElementTree.SubElement(suite, "testcase", classname=_clean(path), name="no findings")
+    for case in cases:
+        element = ElementTree.SubElement(suite, "testcase", classname=_clean(title), name=_clean(case.name))
+        if case.line:
+            element.set("line", str(case.line))
+        if case.outcome != "passed":
+            child = ElementTree.SubElement(element, case.outcome, message=_clean(case.message))
+            if case.kind:
+                child.set("type", case.kind)
+            if case.text:
+                child.text = _clean(case.text)
 
 
 def _clean(text: str) -> str:

@@ -17,28 +17,39 @@ from ..problems import Severity
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 HOME = "https://github.com/hardened-vllm/hardened.vllm"
-_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 
 
 def render(findings: Sequence[Finding], read: Sequence[str] = ()) -> str:
     """Return a SARIF log of one run with the rules its findings name."""
     ids = sorted({finding.rule for finding in findings})
-    run = {
-        "tool": {"driver": {"name": "hardened.vllm", "informationUri": HOME, "rules": [_rule(name) for name in ids]}},
-        "artifacts": [{"location": _location(path)} for path in sorted(set(read))],
-        "results": [_result(finding, ids.index(finding.rule)) for finding in findings],
-    }
+    results = [_result(finding, ids.index(finding.rule)) for finding in findings]
+    return document(
+        [_lint_rule(name) for name in ids], results, [{"location": _location(path)} for path in sorted(set(read))]
+    )
+
+
+def document(rules: Sequence[Any], results: Sequence[Any], artifacts: Sequence[Any] = ()) -> str:
+    """Return a SARIF log of one run, from the objects it consists of."""
+    driver = {"name": "hardened.vllm", "informationUri": HOME, "rules": list(rules)}
+    run = {"tool": {"driver": driver}, "artifacts": list(artifacts), "results": list(results)}
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2, sort_keys=True) + "\n"
 
 
-def _rule(name: str) -> dict[str, Any]:
+def rule(name: str, title: str, page: str = "", text: str = "") -> dict[str, Any]:
+    """Return what a log says of a rule; ``page`` is a page of docs/ with a heading of its name, ``text`` its help."""
+    found: dict[str, Any] = {"id": name, "shortDescription": {"text": title}}
+    if page:
+        found["helpUri"] = f"{HOME}/blob/main/docs/{page}#{name.lower()}"
+        found["help"] = {"text": text}
+    return found
+
+
+def _lint_rule(name: str) -> dict[str, Any]:
     known = described().get(name)
-    title = known.title if known is not None else name.replace("-", " ").capitalize()
-    rule: dict[str, Any] = {"id": name, "shortDescription": {"text": title}}
-    if known is not None:
-        rule["helpUri"] = f"{HOME}/blob/main/docs/rules.md#{name}"
-        rule["help"] = {"text": f"{title}. Source: {known.source}."}
-    return rule
+    if known is None:
+        return rule(name, name.replace("-", " ").capitalize())
+    return rule(name, known.title, "rules.md", f"{known.title}. Source: {known.source}.")
 
 
 def _result(finding: Finding, index: int) -> dict[str, Any]:
@@ -47,7 +58,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": index,
-        "level": _LEVELS[finding.severity],
+        "level": LEVELS[finding.severity],
         "message": {"text": finding.message()},
         "partialFingerprints": {"hardenedVllm/v1": hashlib.sha256(identity.encode("utf-8", "replace")).hexdigest()},
         "properties": {"place": finding.place, "remedy": finding.remedy},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.plugin_utils.inventory import clusters
+from ansible_collections.hardened.vllm.plugins.plugin_utils.inventory import audited, clusters
 
 Variables = dict[str, dict[str, Any]]
 
@@ -88,3 +88,19 @@ def test_a_host_without_a_cluster_and_one_with_another_declaration_are_said() ->
         "error [missing-key] hosts.c.vllm_cluster: found None; expected the declaration of its cluster. "
         "Set vllm_cluster for c, in the variables of its cluster's group.",
     ]
+
+
+def test_an_audit_takes_hosts_nobody_declared() -> None:
+    groups = {"all": ["engine", "other", "outside"], "vllm_nodes": ["engine", "other"], "vllm_observers": ["outside"]}
+    node = {"addresses": {"fabric": ["10.20.1.11"]}}
+    hostvars: dict[str, dict[str, Any]] = {
+        "engine": {"vllm_cluster": {"name": "chat"}, "vllm_node": node, "ansible_host": "10.20.2.11"},
+        "other": {"ansible_host": "other.example.org"},
+        "outside": {},
+    }
+    found = audited(groups, hostvars, {"engine": {"addresses": {"10.20.1.11": "eth1"}}})
+    assert found["problems"] == []
+    assert found["hosts"] == ["engine", "other"]
+    assert found["foreign"] == ["other"]
+    assert found["declared"] == {"engine": ["10.20.1.11", "10.20.2.11"], "other": []}
+    assert found["clusters"]["chat"]["hosts"]["engine"]["probe"] == {"addresses": {"10.20.1.11": "eth1"}}

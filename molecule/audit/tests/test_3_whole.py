@@ -1,0 +1,108 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook as an operator runs it: what it writes, what it leaves alone, what it finds on a host nobody declared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audit.support import ROOT
+from lab import runs
+from lab.testing import Console
+
+# A login writes these; it is the operator's, not the audit's.
+TRACES = r"^/(?:proc|sys|dev|run|tmp)(?:/|$)|^/var/log/(?:journal|wtmp|lastlog|btmp)|^/var/lib/systemd/linger"
+SNAPSHOT = r"""
+find / -xdev -printf '%p %y %m %U:%G %s %T@ %C@\n' | sort
+systemctl list-unit-files --type=service,socket,timer,path,mount,target --no-pager --no-legend
+systemctl list-units --type=service --all --no-pager --no-legend --plain 'llm*' 'dash*' 'hardened*'
+nft -s list ruleset
+sysctl -a 2> /dev/null | grep -v -e random -e '^fs\.' -e nf_conntrack_count -e pty.nr -e perf_event -e ns_last_pid
+getent passwd
+"""
+
+
+def snapshot(node: Console) -> list[str]:
+    """The whole of a host, as lines."""
+    return [line for line in node.shell(SNAPSHOT).splitlines() if not re.search(TRACES, line.split(" ")[0])]
+
+
+@pytest.fixture(scope="module")
+def run(console: Callable[[str], Console], request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A whole run, with every node's state before and after it."""
+    names = ("foreign", "engine1", "gateway")
+    before = {name: snapshot(console(name)) for name in names}
+    place, text = request.getfixturevalue("reports")
+    after = {name: snapshot(console(name)) for name in names}
+    return {
+        "before": before,
+        "after": after,
+        "place": place,
+        "text": text,
+        "result": json.loads((place / "report.json").read_text()),
+    }
+
+
+@pytest.mark.parametrize("name", ["foreign", "engine1", "gateway"])
+def test_the_host_is_as_it_was(run: dict[str, Any], name: str) -> None:
+    ours = "^/var/log/hardened-vllm-gateway"  # the gateway logs the requests the audit made
+    before, after = ([line for line in run[when][name] if not re.search(ours, line)] for when in ("before", "after"))
+    assert set(after) ^ set(before) == set()
+
+
+def test_the_foreign_host_is_found_out(run: dict[str, Any]) -> None:
+    found = {one["control"] for one in run["result"]["findings"] if one["host"] == "foreign"}
+    # Dev mode, key in argv, remote code, Ray's dashboard, docker's port, old release, root, reached from outside.
+    assert {"ENG-01", "ENG-05", "ENG-08", "ENG-14", "ENG-17", "NET-10", "VER-01", "OUT-01", "OUT-02", "OUT-03"} <= found
+
+
+def test_the_cluster_beside_it_is_good(run: dict[str, Any]) -> None:
+    left = [
+        one for one in run["result"]["findings"] if one["host"] not in ("foreign", "stranger") and not one["waived"]
+    ]
+    assert left == []
+
+
+def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -> None:
+    secrets = [path.read_text().strip() for path in (directory / "secrets").rglob("*.key")]
+    secrets += [
+        "sk-foreign-0123456789abcdef",
+        "hf_abcdefghijklmnopqrstuvwxyz",
+        (directory / "tls/server.key").read_text().splitlines()[1],
+    ]
+    texts = {path.name: path.read_text() for path in run["place"].iterdir()} | {"terminal": run["text"]}
+    assert len(texts) >= 7
+    for name, text in texts.items():
+        assert not [secret for secret in secrets if secret in text], name
+
+
+def test_the_digests_are_those_of_the_files(run: dict[str, Any]) -> None:
+    listed = dict(reversed(line.split("  ")) for line in (run["place"] / "SHA256SUMS").read_text().splitlines())
+    assert listed == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in run["place"].iterdir()
+        if path.name != "SHA256SUMS"
+    }
+
+
+def test_a_host_that_cannot_be_reached_is_not_checked_and_stops_nothing(lab_name: str, tmp_path: Path) -> None:
+    gone = {"ansible_host": "10.231.2.99", "ansible_ssh_common_args": "-o ConnectTimeout=3"}
+    (tmp_path / "gone.json").write_text(json.dumps({"all": {"hosts": {"gone": gone}}}))
+    options = ("--tags=audit_look", f"--inventory={tmp_path / 'gone.json'}", "--limit=gone,engine1")
+    done = runs.play(
+        lab_name, ROOT / "playbooks/audit.yml", *options, timeout=200, audit_report_dir=str(tmp_path / "out")
+    )
+    assert done.code == 0, done.text
+    result = json.loads((tmp_path / "out/report.json").read_text())
+    outcomes = {
+        name: {one["outcome"] for one in result["outcomes"] if one["host"] == name} for name in ("gone", "engine1")
+    }
+    assert outcomes["gone"] <= {"not checked", "not applicable"}
+    assert "passed" in outcomes["engine1"]
+    assert [(one["host"], one["part"]) for one in result["missing"]] == [("gone", "host")]

@@ -1,0 +1,310 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: audit_routes
+short_description: Ask HTTP servers for routes and say how they answered
+version_added: "0.1.0"
+author:
+  - hardened.vllm maintainers (@hardened-vllm)
+description:
+  - Sends requests byte for byte, targets as they are written, from the host it runs on, in one remote execution; looks at TLS and certificate of each
+    server.
+  - Of an answer it keeps the status, a few headers and one word for the kind of the body. Keys are never in the result.
+  - A request with a body sends C({}), which every route of vLLM that takes one refuses as invalid.
+options:
+  observer:
+    description: Name of this host in the inventory, for the evidence.
+    type: str
+    required: true
+  standing:
+    description: What this host is to those it looks at.
+    type: str
+    choices: [observer, stranger, peer, gateway, monitor, controller]
+    default: observer
+  endpoints:
+    description: The servers.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      host:
+        description: Name of the host in the inventory, for the evidence.
+        type: str
+        required: true
+      address:
+        description: IPv4 or IPv6 address.
+        type: str
+        required: true
+      port:
+        description: TCP port.
+        type: int
+        required: true
+      tls:
+        description: >-
+          Whether to speak TLS: C(auto) finds out.
+        type: str
+        choices: [auto, "yes", "no"]
+        default: auto
+      server_name:
+        description: Name the server is called by, in TLS and as C(Host); the address when empty.
+        type: str
+        default: ""
+      ask:
+        description: Names of the sets of requests to send.
+        type: list
+        elements: str
+        default: []
+  requests:
+    description: >-
+      Sets of requests by name. Each request is a mapping with C(method), C(path) (the route's name), C(target) (what is sent), C(form) (C(plain) or the
+      name of the disguise), C(key) (C(none), C(wrong) or a name in O(keys)) and, where wanted, C(headers) (a mapping).
+    type: dict
+    default: {}
+  keys:
+    description: Keys by the names requests use.
+    type: dict
+    default: {}
+  authority:
+    description: Certificates (PEM) of the authorities that are trusted; those of this host's system when empty.
+    type: str
+    default: ""
+  at_once:
+    description: Requests at a time.
+    type: int
+    default: 16
+  rate:
+    description: Requests a second at most.
+    type: int
+    default: 200
+  timeout:
+    description: Seconds to wait for an answer.
+    type: float
+    default: 5
+attributes:
+  check_mode:
+    support: full
+    description: Runs the same in check mode, it only asks.
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is nothing to show.
+"""
+
+EXAMPLES = r"""
+- name: See whether the metrics are open
+  hardened.vllm.audit_routes:
+    observer: "{{ inventory_hostname }}"
+    endpoints:
+      - {host: gateway, address: 203.0.113.20, port: 443, server_name: llm.example.org, ask: [closed]}
+    requests:
+      closed:
+        - {method: GET, path: /metrics, target: /metrics, form: plain, key: none}
+        - {method: GET, path: /metrics, target: /v1/../metrics, form: dots, key: none}
+  register: looked
+"""
+
+RETURN = r"""
+evidence:
+  description: The answers, as C(RoutesEvidence) in C(plugins/plugin_utils/audit/evidence.py) describes it.
+  returned: always
+  type: dict
+  sample:
+    format: 1
+    kind: routes
+    observer: outside
+    standing: observer
+    taken: "2026-11-25T14:40:00Z"
+    seconds: 1.2
+    endpoints: []
+    answers:
+      - id: 10.20.3.20:443/closed/0
+        host: gateway
+        address: 203.0.113.20
+        port: 443
+        method: GET
+        path: /metrics
+        target: /metrics
+        form: plain
+        key: none
+        status: 404
+        headers: {content-type: application/json}
+        body: error
+        bytes: 312
+        seconds: 0.004
+        error: null
+    unknown: []
+"""
+
+import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_http, audit_tls
+from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import moment
+
+FORMAT = 1
+ASKED = ("method", "path", "target", "form", "key")
+PLAIN = {"method": "GET", "path": "/", "target": "/", "form": "plain", "key": "none"}
+
+
+class Pace:
+    """Lets threads through at so many a second at most."""
+
+    def __init__(self, rate):
+        self.gap = 1.0 / rate
+        self.lock = threading.Lock()
+        self.next = time.monotonic()
+
+    def wait(self):
+        """Return when it is this caller's turn."""
+        with self.lock:
+            now = time.monotonic()
+            turn = max(now, self.next)
+            self.next = turn + self.gap
+        time.sleep(turn - now)
+
+
+def look_at(endpoint, authority, timeout):
+    """Return an endpoint as evidence: its TLS, and whether it takes HTTP without."""
+    found = {
+        "host": endpoint["host"],
+        "address": endpoint["address"],
+        "port": endpoint["port"],
+        "tls": False,
+        "protocol": None,
+        "cipher": None,
+        "certificate": None,
+        "speaks": dict.fromkeys(audit_tls.PROTOCOLS, None),
+        "error": None,
+    }
+    if endpoint["tls"] != "no":
+        try:
+            found.update(
+                audit_tls.look(endpoint["address"], endpoint["port"], endpoint["server_name"], authority, timeout),
+                tls=True,
+            )
+        except (OSError, ValueError) as error:
+            found["error"] = str(error)
+    answer = audit_http.ask({**endpoint, "tls": False}, PLAIN, "", timeout)
+    # nginx answers 400 to HTTP on a port for TLS, which is a refusal in plain words.
+    found["speaks"]["plain"] = answer["status"] is not None and not (found["tls"] and answer["status"] == 400)
+    if found["speaks"]["plain"] and endpoint["tls"] == "auto":
+        found["error"] = None
+    return found
+
+
+def collect(params):
+    """Return the evidence. Raises ValueError for a set, a key or a request that is not as documented."""
+    started = time.time()
+    keys = {"none": "", "wrong": "sk-wrong-%s" % secrets.token_hex(16), **params["keys"]}
+    check(params, keys)
+    pace = Pace(params["rate"])
+    with ThreadPoolExecutor(params["at_once"]) as pool:
+        looks = [
+            pool.submit(look_at, endpoint, params["authority"], params["timeout"]) for endpoint in params["endpoints"]
+        ]
+        endpoints = [look.result() for look in looks]
+        jobs = []
+        for endpoint, seen in zip(params["endpoints"], endpoints):  # noqa: B905 - strict needs Python 3.10
+            if seen["tls"] or seen["speaks"]["plain"]:
+                target = {**endpoint, "tls": seen["tls"]}
+                for name in endpoint["ask"]:
+                    for index, request in enumerate(params["requests"][name]):
+                        jobs.append((target, "%s/%d" % (name, index), request))
+        answers = list(pool.map(lambda job: answer_of(pace, keys, params["timeout"], *job), jobs))
+    silent = [seen for seen in endpoints if not seen["tls"] and not seen["speaks"]["plain"]]
+    return {
+        "format": FORMAT,
+        "kind": "routes",
+        "observer": params["observer"],
+        "standing": params["standing"],
+        "taken": moment(started),
+        "seconds": round(time.time() - started, 2),
+        "endpoints": endpoints,
+        "answers": answers,
+        "unknown": [
+            {
+                "fact": "answers:%s:%d" % (seen["address"], seen["port"]),
+                "reason": "neither TLS nor HTTP is spoken there: %s" % (seen["error"] or "no answer"),
+            }
+            for seen in silent
+        ],
+    }
+
+
+def answer_of(pace, keys, timeout, endpoint, number, request):
+    """Ask, and return the answer as evidence."""
+    pace.wait()
+    answer = audit_http.ask(endpoint, request, keys[request["key"]], timeout)
+    place = {name: endpoint[name] for name in ("host", "address", "port")}
+    return {
+        "id": "%s:%d/%s" % (endpoint["address"], endpoint["port"], number),
+        **place,
+        **{name: request[name] for name in ASKED},
+        **answer,
+    }
+
+
+def check(params, keys):
+    """Raise ValueError for what was not asked as documented."""
+    for name, asked in params["requests"].items():
+        if not isinstance(asked, list):
+            raise ValueError("requests.%s: found %s, expected a list" % (name, type(asked).__name__))
+        for index, request in enumerate(asked):
+            missing = [key for key in ASKED if not isinstance(request, dict) or not isinstance(request.get(key), str)]
+            if missing:
+                raise ValueError("requests.%s[%d]: expected texts for %s" % (name, index, ", ".join(missing)))
+            if request["key"] not in keys:
+                raise ValueError("requests.%s[%d].key: there is no key of this name; give it in keys" % (name, index))
+    for index, endpoint in enumerate(params["endpoints"]):
+        unknown = [name for name in endpoint["ask"] if name not in params["requests"]]
+        if unknown:
+            raise ValueError("endpoints[%d].ask: requests has no set %s" % (index, ", ".join(unknown)))
+
+
+def main():
+    """Entry point of the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "observer": {"type": "str", "required": True},
+            "standing": {
+                "type": "str",
+                "choices": ["observer", "stranger", "peer", "gateway", "monitor", "controller"],
+                "default": "observer",
+            },
+            "endpoints": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "host": {"type": "str", "required": True},
+                    "address": {"type": "str", "required": True},
+                    "port": {"type": "int", "required": True},
+                    "tls": {"type": "str", "choices": ["auto", "yes", "no"], "default": "auto"},
+                    "server_name": {"type": "str", "default": ""},
+                    "ask": {"type": "list", "elements": "str", "default": []},
+                },
+            },
+            "requests": {"type": "dict", "default": {}},
+            "keys": {"type": "dict", "default": {}, "no_log": True},
+            "authority": {"type": "str", "default": ""},
+            "at_once": {"type": "int", "default": 16},
+            "rate": {"type": "int", "default": 200},
+            "timeout": {"type": "float", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        evidence = collect(module.params)
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, evidence=evidence)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Files: keys, logs, caches, models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..evidence import File
+from ..view import Absent, Looked, Said, Unchecked, View
+from .host import GATEWAY_USER, shown_file, user_rights
+
+GATEWAY_SECRETS = ("keys.conf", "authorization.conf", "tls.key")
+LOG = "/var/log/hardened-vllm-gateway"
+
+
+def _files(view: View, control: str) -> Sequence[File] | Said:
+    why = view.lacks("files")
+    if why is not None or view.evidence is None:
+        return Unchecked(why or view.absent, control)
+    return view.evidence["files"] or []
+
+
+def _gaps(view: View, prefix: str) -> list[str]:
+    unknown = view.evidence["unknown"] if view.evidence is not None else []
+    return [f"{one['fact']}: {one['reason']}" for one in unknown if one["fact"].startswith(f"files:{prefix}")]
+
+
+def secret_files(view: View) -> Iterator[Said]:
+    """Judge whether files with keys are closed to everybody but root and their service."""
+    if view.part is None:
+        yield Absent("no plan says where keys lie; running_settings looks for them in arguments and environments")
+        return
+    files = _files(view, "HOST-01")
+    if not isinstance(files, Sequence):
+        yield files
+        return
+    wanted = {
+        f"/etc/hardened-vllm/{engine['name']}/secrets.yaml" for engine in view.engines if engine["secret_arguments"]
+    }
+    if view.gateway is not None:
+        wanted |= {f"/etc/hardened-vllm/gateway/{name}" for name in GATEWAY_SECRETS}
+    if view.part["ray"] is not None:
+        wanted |= set(view.part["ray"]["secret_files"])
+    if not wanted:
+        yield Absent("no key lies on this host")
+    known = {file["path"]: file for file in files}
+    for path in sorted(wanted):
+        file = known.get(path)
+        if file is None:
+            yield Unchecked(f"{path} was not seen", "HOST-01")
+            continue
+        group, others = user_rights(file["mode"])
+        if others or group & 2 or (file["uid"] != 0 and path.startswith("/etc/")) or file["kind"] != "file":
+            yield view.finding(
+                "HOST-01", path, f"{file['kind']} {shown_file(file)}", "a file of root's, 0640 or closer"
+            )
+        else:
+            yield Looked("HOST-01", f"{path} {shown_file(file)}")
+
+
+def cache_files(view: View) -> Iterator[Said]:
+    """Judge whether caches, homes and sockets of the engines are 0700 and their service's own."""
+    files = _files(view, "ENG-15")
+    if not isinstance(files, Sequence):
+        yield files
+        return
+    if view.part is None:
+        yield from _foreign_caches(view, files)
+        return
+    if not view.engines:
+        yield Absent("no engine is planned here")
+    known = {file["path"]: file for file in files}
+    for engine in view.engines:
+        for base in ("/var/cache", "/var/lib", "/run"):
+            path = f"{base}/{engine['directory']}"
+            file = known.get(path)
+            if file is None:
+                yield Unchecked(f"{path} was not seen", "ENG-15")
+            elif file["mode"] != "0700" or file["owner"] not in (engine["user"], None):
+                yield view.finding("ENG-15", path, shown_file(file), f"0700 {engine['user']}:{engine['group']}")
+            else:
+                yield Looked("ENG-15", path)
+            for inner in files:
+                strange = inner["owner"] not in (engine["user"], "root")
+                if inner["path"].startswith(f"{path}/") and strange:
+                    yield view.finding("ENG-15", inner["path"], shown_file(inner), f"files of {engine['user']}'s only")
+
+
+def _foreign_caches(view: View, files: Sequence[File]) -> Iterator[Said]:
+    homes = {account["home"] for account in (view.evidence["users"] if view.evidence is not None else None) or []}
+    looked = 0
+    for file in files:
+        if "cache" not in file["asked"] or file["kind"] == "link":
+            continue
+        looked += 1
+        group, others = user_rights(file["mode"])
+        if others & 2 or group & 2:
+            yield view.finding("ENG-15", file["path"], shown_file(file), "a directory only its service writes to")
+    if looked:
+        yield Looked("ENG-15", f"{looked} files of caches")
+    else:
+        yield Absent(f"no cache was found below {len(homes)} homes")
+
+
+def model_files(view: View) -> Iterator[Said]:
+    """Judge whether nobody but root writes to the model and the interpreter."""
+    if not view.engines:
+        yield Absent("no engine is planned here")
+        return
+    files = _files(view, "HOST-02")
+    if not isinstance(files, Sequence):
+        yield files
+        return
+    paths = {path for engine in view.engines for path in engine["read_paths"]}
+    if view.part is not None and view.part["install"] is not None:
+        paths |= {view.part["install"][key] for key in ("root",) if view.part["install"].get(key)}
+    for path in sorted(paths):
+        below = [file for file in files if file["path"] == path or file["path"].startswith(f"{path}/")]
+        gaps = _gaps(view, path)
+        # Below a path that was asked about, only what others than root may write is told.
+        seen = bool(below) or any(path.startswith(f"{file['asked']}/") for file in files)
+        if not seen:
+            yield Unchecked(f"{path} was not seen", "HOST-02")
+        for gap in gaps:
+            yield Unchecked(gap, "HOST-02")
+        bad = [file for file in below if _writable(file, {engine["user"] for engine in view.engines})]
+        for file in bad:
+            yield view.finding("HOST-02", file["path"], shown_file(file), "a file only root may write")
+        if seen and not bad:
+            yield Looked("HOST-02", path)
+
+
+def _writable(file: File, services: set[str]) -> bool:
+    if file["kind"] == "link":
+        return False
+    group, others = user_rights(file["mode"])
+    return bool(others & 2) or file["owner"] in services or (bool(group & 2) and file["group"] in services)
+
+
+def access_log(view: View) -> Iterator[Said]:
+    """Judge whether the gateway writes a log that others cannot read."""
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    files = _files(view, "GW-10")
+    if not isinstance(files, Sequence):
+        yield files
+        return
+    known = {file["path"]: file for file in files}
+    for path in (LOG, f"{LOG}/access.log"):
+        if path not in known:
+            yield view.finding("GW-10", path, "no such file", "a log of every request")
+    directory = known.get(LOG)
+    if directory is None:
+        return
+    # What lies in a closed directory is closed.
+    if user_rights(directory["mode"])[1] or directory["owner"] not in (GATEWAY_USER, "root"):
+        yield view.finding("GW-10", LOG, shown_file(directory), f"closed to others, of {GATEWAY_USER}")
+    else:
+        yield Looked("GW-10", LOG)

@@ -1,0 +1,286 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the HTTP servers of a host answer, with and without keys, plainly and in disguise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ... import catalogue
+from ...problems import Severity
+from ..evidence import Answer, RoutesEvidence
+from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View
+
+NO_KEY = ("none", "wrong", "expired")
+# What the gateway says to what it does not pass on; None is a connection it ends.
+REFUSALS = frozenset({400, 401, 404, 405, 414, 421, 431, 501, 505})
+SHOWN = 6
+# The name of the form of requests that come many at a time, to see whether a limit ends them.
+BURST = "burst"
+
+
+def at_door(view: View, address: str, port: int) -> bool:
+    """Tell whether this is a socket of the planned gateway."""
+    listen: Sequence[Mapping[str, Any]] = view.gateway["listen"] if view.gateway is not None else ()
+    return any(socket["address"] == address and socket["port"] == port for socket in listen)
+
+
+def _at_monitor(view: View, answer: Answer) -> bool:
+    monitor = view.gateway["monitor"] if view.gateway is not None else None
+    return monitor is not None and any(
+        socket["address"] == answer["address"] and socket["port"] == answer["port"] for socket in monitor["listen"]
+    )
+
+
+def _passed(view: View, answer: Answer) -> bool:
+    routes: Sequence[Mapping[str, Any]] = view.gateway["routes"] if view.gateway is not None else ()
+    return any(answer["path"] == route["path"] and answer["method"] in route["methods"] for route in routes)
+
+
+def _door(view: View) -> list[tuple[RoutesEvidence, Answer]]:
+    return [(seen, answer) for seen, answer in view.answers if at_door(view, answer["address"], answer["port"])]
+
+
+def _slowed_down(answer: Answer) -> bool:
+    """Tell whether the gateway refused a source that tried too many keys, which it says after the key only."""
+    return answer["key"] in NO_KEY and answer["status"] == 429
+
+
+def _burst(answer: Answer) -> bool:
+    return answer["form"].startswith(BURST)
+
+
+def _line(seen: RoutesEvidence, answer: Answer) -> str:
+    told = f"status {answer['status']}" if answer["status"] is not None else answer["error"] or "no answer"
+    form = "" if answer["form"] == "plain" else f", disguise {answer['form']}"
+    return f"{answer['method']} {answer['target']} from {seen['observer']}, key {answer['key']}{form}: {told}"
+
+
+def _group(
+    view: View,
+    control: str,
+    bad: Sequence[tuple[str, RoutesEvidence, Answer]],
+    expected: str,
+    severity: Severity | None,
+) -> Iterator[Said]:
+    """One finding for each place, with the first of its answers."""
+    places: dict[str, list[tuple[RoutesEvidence, Answer]]] = {}
+    for place, seen, answer in bad:
+        places.setdefault(place, []).append((seen, answer))
+    for place, answers in sorted(places.items()):
+        first = answers[0][1]
+        told = f"status {first['status']}" if first["status"] is not None else "no answer"
+        more = f" and {len(answers) - 1} more such answers" if len(answers) > 1 else ""
+        yield view.finding(
+            control,
+            place,
+            f"{told} to {first['method']} {first['path']} (key {first['key']}){more}",
+            expected,
+            severity=severity,
+            evidence=[_line(seen, answer) for seen, answer in answers[:SHOWN]],
+        )
+
+
+def _judged(
+    view: View,
+    control: str,
+    asked: Sequence[tuple[RoutesEvidence, Answer]],
+    expected: str,
+    fine: Sequence[bool | None],
+) -> Iterator[Said]:
+    """Say for each answer whether it is as it should be (``fine``; None: it tells nothing)."""
+    bad = []
+    for (seen, answer), good in zip(asked, fine, strict=True):
+        if good is None:
+            yield Unchecked(_line(seen, answer), control)
+        elif good:
+            yield Looked(control, f"{answer['method']} {answer['path']} ({answer['form']}, key {answer['key']})")
+        else:
+            bad.append(
+                (f"{answer['method']} {answer['path']} at {answer['address']} port {answer['port']}", seen, answer)
+            )
+    yield from _group(view, control, bad, expected, None)
+    if not asked:
+        yield Unchecked("no such request was made", control)
+
+
+def denied_routes(view: View) -> Iterator[Said]:
+    """Judge whether routes the gateway does not list give 401 without a key, 404 or 405 with one."""
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and not _passed(view, pair[1])]
+    yield from _judged(
+        view, "GW-03", asked, "401 without a key, 404 or 405 with one", [_refused(one) for _seen, one in asked]
+    )
+
+
+def _refused(answer: Answer) -> bool | None:
+    if _slowed_down(answer):
+        return True
+    if answer["status"] is None or answer["status"] == 429:
+        return None
+    return answer["status"] in ((401,) if answer["key"] in NO_KEY else (400, 404, 405, 421))
+
+
+def disguised_routes(view: View) -> Iterator[Said]:
+    """Judge whether routes the gateway does not list are refused when they are written as something else."""
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    asked = [pair for pair in _door(view) if pair[1]["form"] != "plain" and not _burst(pair[1])]
+    fine = [_turned_away(one) for _seen, one in asked]
+    yield from _judged(view, "GW-04", asked, "a refusal (400, 401, 404, 405, 421) or an ended connection", fine)
+
+
+def _turned_away(answer: Answer) -> bool | None:
+    if answer["status"] == 429:
+        return True if _slowed_down(answer) else None
+    return answer["status"] is None or answer["status"] in REFUSALS
+
+
+def keys_required(view: View) -> Iterator[Said]:
+    """Judge whether listed routes give 401 without a good key, and with one the engine's answer."""
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and _passed(view, pair[1])]
+    fine: list[bool | None] = []
+    for _seen, answer in asked:
+        if _slowed_down(answer):
+            fine.append(True)
+        elif answer["status"] is None or answer["status"] == 429:
+            fine.append(None)
+        elif answer["key"] in NO_KEY:
+            fine.append(answer["status"] == 401)
+        else:
+            fine.append(answer["status"] not in (401, 403) and answer["status"] < 500)
+    yield from _judged(view, "GW-05", asked, "401 without a good key, and the engine's answer with one", fine)
+
+
+def limits_bite(view: View) -> Iterator[Said]:
+    """Judge whether a source that tries keys, or a tenant beyond its rate, is told 429."""
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    bursts: dict[tuple[str, str], list[tuple[RoutesEvidence, Answer]]] = {}
+    for seen, answer in _door(view):
+        if _burst(answer):
+            bursts.setdefault((answer["form"], answer["key"]), []).append((seen, answer))
+    if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in _door(view)):
+        yield Looked("GW-08", "a source that tried many keys was told 429")
+    elif not bursts:
+        yield Unchecked("limits are tried only when that is asked for")
+    for (form, key), answers in sorted(bursts.items()):
+        if any(answer["status"] == 429 for _seen, answer in answers):
+            yield Looked("GW-08", f"{form}, key {key}")
+        else:
+            expected = "429 before the last of them"
+            yield view.finding(
+                "GW-08",
+                f"{form}, key {key}",
+                f"{len(answers)} requests and no 429",
+                expected,
+                evidence=[_line(*pair) for pair in answers[-SHOWN:]],
+            )
+
+
+def answer_headers(view: View) -> Iterator[Said]:
+    """Judge whether every answer of the gateway has its headers, and none that tell what is behind it."""
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    bad: dict[str, tuple[str, str, str]] = {}
+    looked = 0
+    for seen, answer in _door(view):
+        # nginx answers what it cannot parse with a page of its own.
+        if answer["status"] is None or answer["status"] == 400 or answer["form"] != "plain":
+            continue
+        looked += 1
+        for place, found, expected in _header_faults(answer["headers"]):
+            bad.setdefault(place, (found, expected, _line(seen, answer)))
+    for place, (found, expected, line) in sorted(bad.items()):
+        yield view.finding("GW-07", place, found, expected, evidence=[line])
+    if looked:
+        yield Looked("GW-07", f"{looked} answers")
+    else:
+        yield Unchecked("no answer of the gateway was seen")
+
+
+def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    hsts = headers.get("strict-transport-security", "")
+    if "max-age=" not in hsts or _seconds(hsts) < 15552000:
+        yield "header strict-transport-security", repr(hsts) if hsts else "none", "max-age of half a year or more"
+    if headers.get("x-content-type-options") != "nosniff":
+        yield "header x-content-type-options", repr(headers.get("x-content-type-options")), "nosniff"
+    server = headers.get("server", "")
+    if any(character.isdigit() for character in server) or "uvicorn" in server.lower():
+        yield "header server", repr(server), "no version and no name of what is behind"
+    for name in ("x-powered-by", "via", "openai-processing-ms"):
+        if name in headers:
+            yield f"header {name}", repr(headers[name]), "no such header"
+
+
+def _seconds(hsts: str) -> int:
+    digits = hsts.partition("max-age=")[2].strip('" ').partition(";")[0].strip('" ')
+    return int(digits) if digits.isdecimal() else 0
+
+
+def bare_server(view: View) -> Iterator[Said]:
+    """Judge whether vLLM's own server answers nobody but gateways."""
+    asked = [
+        (seen, answer)
+        for seen, answer in view.answers
+        if answer["status"] is not None
+        and not at_door(view, answer["address"], answer["port"])
+        and not _at_monitor(view, answer)
+        and seen["standing"] != "gateway"
+    ]
+    bad = [
+        (f"port {answer['port']} at {answer['address']}, {seen['observer']} ({seen['standing']})", seen, answer)
+        for seen, answer in asked
+        if "uvicorn" in answer["headers"].get("server", "").lower()
+    ]
+    yield from _group(view, "OUT-01", bad, "no answer but from a gateway", None)
+    yield from _everything_asked(view, "OUT-01")
+
+
+def keyless_routes(view: View) -> Iterator[Said]:
+    """Judge whether routes of vLLM run without a key anywhere but at the planned gateway, which has checks of its own."""
+    # Dangerous routes are asked with a harmless method, so the path tells which one it is.
+    known = {route.path: route for route in catalogue.routes()}
+    bad: dict[Severity, list[tuple[str, RoutesEvidence, Answer]]] = {}
+    for seen, answer in view.answers:
+        ours = view.part is not None and seen["standing"] in ("gateway", "monitor", "peer")
+        if ours or at_door(view, answer["address"], answer["port"]) or answer["status"] is None:
+            continue
+        route = known.get(answer["path"])
+        # The engine has read the request when it finds fault with its body.
+        ran = 200 <= answer["status"] < 300 or (answer["status"] in (400, 415, 422) and answer["form"] == "plain")
+        if answer["key"] in ("none", "wrong") and ran and route is not None:
+            place = f"{answer['method']} {answer['path']} at {answer['address']} port {answer['port']}"
+            bad.setdefault(Severity.parse(route.severity), []).append((place, seen, answer))
+    for severity, answers in sorted(bad.items(), reverse=True):
+        yield from _group(view, "OUT-02", answers, "401, or no answer at all", severity)
+    yield from _everything_asked(view, "OUT-02")
+
+
+def _everything_asked(view: View, control: str) -> Iterator[Said]:
+    """Whether outsiders tried every port, and asked each that is open what is there."""
+    rows = [row for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
+    ssh = {int(listener["ports"]) for listener in view.listeners() if listener["name"] == "ssh"} or {22}
+    asked = {(answer["address"], answer["port"]) for _seen, answer in view.answers}
+    found = {(row["address"], port) for row in rows for port in row["open"] if port not in ssh}
+    for place in view.unrouted:
+        yield Looked(control, f"no route leads there from {place}")
+    if not rows and not view.unrouted:
+        yield Unchecked(view.outside_missing)
+        return
+    for row in rows:
+        if row["untried"]:
+            yield Unchecked(f"not every port of {row['address']} was tried: {row['reason'] or 'no reason given'}")
+    for address, port in sorted(found - asked):
+        yield Unchecked(f"tcp {port} of {address} is open, and nobody asked what is there")
+    yield Looked(control, f"{len(found & asked)} open ports were asked, {len(view.answers)} answers")

@@ -1,0 +1,112 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""TLS of the gateway's door: protocols, certificate, expiry."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+
+from ...problems import Severity
+from ..evidence import Certificate, Endpoint
+from ..view import Absent, Looked, Said, Unchecked, View
+from .routes import at_door
+
+OLD = ("TLSv1", "TLSv1.1")
+NOTICE = datetime.timedelta(days=14)
+
+
+def _door(view: View) -> list[Endpoint]:
+    found = [endpoint for _seen, endpoint in view.endpoints if at_door(view, endpoint["address"], endpoint["port"])]
+    return list({(one["address"], one["port"], one["error"] is None): one for one in found}.values())
+
+
+def _where(endpoint: Endpoint) -> str:
+    return f"{endpoint['address']} port {endpoint['port']}"
+
+
+def _each(view: View, control: str) -> Iterator[Endpoint | Said]:
+    if view.gateway is None:
+        yield Absent("no gateway is planned here")
+        return
+    door = _door(view)
+    if not door:
+        yield Unchecked("nobody opened a connection to the gateway", control)
+    for endpoint in door:
+        if endpoint["error"] is not None:
+            yield Unchecked(f"{_where(endpoint)}: {endpoint['error']}", control)
+        else:
+            yield endpoint
+
+
+def tls_answers(view: View) -> Iterator[Said]:
+    """Judge whether the door speaks TLS."""
+    for endpoint in _each(view, "GW-01"):
+        if not isinstance(endpoint, dict):
+            yield endpoint
+        elif endpoint["tls"]:
+            yield Looked("GW-01", _where(endpoint))
+        else:
+            yield view.finding("GW-01", f"TLS at {_where(endpoint)}", "no TLS", "TLS with the declared certificate")
+
+
+def tls_protocols(view: View) -> Iterator[Said]:
+    """Judge whether no protocol older than TLS 1.2 is spoken."""
+    for endpoint in _each(view, "GW-06"):
+        if not isinstance(endpoint, dict):
+            yield endpoint
+            continue
+        speaks = endpoint["speaks"]
+        old = [name for name in OLD if speaks.get(name)]
+        unasked = [name for name in OLD if speaks.get(name) is None]
+        if old or not endpoint["tls"]:
+            yield view.finding(
+                "GW-06",
+                f"protocols at {_where(endpoint)}",
+                ", ".join(old) or "no TLS",
+                "TLSv1.2 and TLSv1.3 only",
+                remedy="Put nothing but the generated configuration in front of clients and run the site playbook again.",
+                evidence=[f"{name}: {'spoken' if spoken else 'refused'}" for name, spoken in sorted(speaks.items())],
+            )
+        elif unasked:
+            yield Unchecked(f"{_where(endpoint)}: this observer cannot ask for {', '.join(unasked)}", "GW-06")
+        else:
+            yield Looked("GW-06", _where(endpoint))
+
+
+def certificate(view: View) -> Iterator[Said]:
+    """Judge whether the certificate is trusted, names the server, and is good for a while."""
+    for endpoint in _each(view, "GW-06"):
+        if not isinstance(endpoint, dict):
+            yield endpoint
+            continue
+        given = endpoint["certificate"]
+        if given is None:
+            continue  # without TLS, which tls_protocols says
+        faults = list(_faults(given, view.today))
+        for what, found, expected, severity in faults:
+            yield view.finding(
+                "GW-06",
+                f"{what} of the certificate at {_where(endpoint)}",
+                found,
+                expected,
+                severity=severity,
+                evidence=[f"subject {given['subject']}, issuer {given['issuer']}, SHA-256 {given['sha256']}"],
+            )
+        if not faults:
+            yield Looked("GW-06", f"certificate at {_where(endpoint)}, good until {given['not_after']}")
+
+
+def _faults(given: Certificate, today: datetime.date) -> Iterator[tuple[str, str, str, Severity]]:
+    begins, ends = (datetime.date.fromisoformat(given[key][:10]) for key in ("not_before", "not_after"))
+    if ends < today:
+        yield "end", f"it ended on {ends}", "one that is in force", Severity.ERROR
+    elif ends < today + NOTICE:
+        yield "end", f"it ends on {ends}", f"14 days from {today} or more", Severity.WARNING
+    if begins > today:
+        yield "begin", f"it begins on {begins}", "one that is in force", Severity.ERROR
+    if not given["matches"]:
+        yield "names", ", ".join(given["names"]) or "none", "the declared server name among them", Severity.ERROR
+    if not given["trusted"] and ends >= today:
+        yield "issuer", given["distrust"] or "not trusted", "an authority clients trust", Severity.WARNING

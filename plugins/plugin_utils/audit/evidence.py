@@ -1,0 +1,326 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an audit collects, before anybody judges it: JSON documents, one shape for each module that looks.
+
+Three words for what is not known, never mixed up. A key is ``None`` when that fact could not be looked at; the same
+document's ``unknown`` then names the key and the reason. An empty list means that it was looked at and nothing was there. A
+document that does not exist at all (a host nobody reached) is one entry of ``Evidence["missing"]``.
+
+Times are ISO 8601 in UTC with seconds (``2026-11-25T14:40:00Z``), durations seconds, sizes bytes, modes octal texts
+(``"0640"``), port ranges texts (``"1-21,23,25-65535"``, empty for none). Secrets are not in it: their values are
+``"sha256:<hex>"`` of the UTF-8 text without line end, which is what the digests of a cluster's keys are compared with.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+FORMAT = 1
+
+
+class Unknown(TypedDict):
+    """What could not be looked at: ``fact`` is a key of the document, or ``key:detail`` (``files:/srv/models``)."""
+
+    fact: str
+    reason: str
+
+
+class Owner(TypedDict):
+    """The process behind a socket. ``unit`` is a systemd unit, ``container`` the id the control group names; None: neither.
+
+    ``kind`` is that of ``Process`` when it is one of these, else None.
+    """
+
+    pid: int
+    name: str
+    uid: int
+    user: str | None
+    unit: str | None
+    container: str | None
+    kind: str | None
+
+
+class Listener(TypedDict):
+    """A listening TCP socket or an unconnected UDP one. ``namespace`` is an ``id`` of ``Namespace``.
+
+    ``address`` is ``0.0.0.0`` or ``::`` for all of them; ``::`` mostly takes IPv4 too. ``processes`` is empty when the owner
+    could not be seen (``unknown`` then says so).
+    """
+
+    namespace: int
+    protocol: str
+    family: str
+    address: str
+    port: int
+    processes: list[Owner]
+
+
+class Namespace(TypedDict):
+    """A network namespace with processes in it. ``host`` is true for the one PID 1 lives in."""
+
+    id: int
+    host: bool
+    processes: int
+    pid: int
+    containers: list[str]
+    addresses: list[str]
+
+
+class Process(TypedDict):
+    """A process that belongs to vLLM, whatever started it.
+
+    ``kind``: ``vllm`` (its server or a headless node), ``vllm-worker`` (a child that renamed itself: ``VLLM::EngineCore``),
+    ``ray`` (its daemons), ``ray-dashboard``, ``mooncake``, ``nixl`` or ``lmcache``. ``argv`` holds the words as they stand, secret ones
+    as digests. ``environment`` has every name; the value is None where it is of no concern to vLLM and so is not taken, and the
+    whole is None when it was unreadable. ``versions`` maps a distribution (``vllm``, ``ray``, ``torch``, ...) to the version its
+    ``dist-info`` names beside the interpreter. ``capabilities`` is the effective set in hexadecimal digits.
+    ``seccomp`` is 0 (none), 1 (strict) or 2 (filter). ``core_limit`` is ``"0"``, bytes or ``"unlimited"``.
+    """
+
+    kind: str
+    pid: int
+    parent: int
+    name: str
+    argv: list[str]
+    environment: dict[str, str | None] | None
+    executable: str | None
+    directory: str | None
+    uid: int
+    user: str | None
+    unit: str | None
+    container: str | None
+    namespace: int | None
+    started: str
+    versions: dict[str, str] | None
+    no_new_privileges: bool | None
+    seccomp: int | None
+    capabilities: str | None
+    core_limit: str | None
+    maps_rdma: bool | None
+
+
+class File(TypedDict):
+    """A file, directory or link. ``kind``: file, directory, link, socket, device, fifo.
+
+    ``modified`` and ``changed`` are its mtime and ctime. ``target`` is where a link leads. ``sha256`` is given for files of this
+    collection's own directories and of units, else None. ``asked`` is the path of the question it answers.
+    """
+
+    path: str
+    asked: str
+    kind: str
+    mode: str
+    uid: int
+    gid: int
+    owner: str | None
+    group: str | None
+    size: int
+    modified: str
+    changed: str
+    target: str | None
+    sha256: str | None
+
+
+class Account(TypedDict):
+    """An account of ``/etc/passwd``. ``password``: ``set``, ``locked``, ``empty``, or None when the shadow file is unreadable."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+    groups: list[str]
+    password: str | None
+
+
+class HostEvidence(TypedDict):
+    """What ``audit_host`` returns as ``evidence``.
+
+    ``nftables`` is the list under ``nftables`` of ``nft -j list ruleset``. ``legacy_tables`` maps ``ipv4`` and ``ipv6`` to the
+    iptables-legacy tables in the kernel. ``units`` maps every unit of ours and of a process found to its properties in force
+    (``systemctl show``), plus ``FragmentText``: the lines in force, secrets as digests (``systemctl cat``). ``sysctl`` maps a name
+    to its text, None where the kernel has none. ``packages`` maps Debian packages asked for to versions, None: not installed.
+    ``booted`` is when the kernel started. ``addresses`` maps an address to its interface. ``proxies`` are nginx's
+    listening configuration files: ``{"path", "text"}``, secrets as digests. ``privileged`` is false when it did not run as root;
+    most of the rest is then unknown.
+    """
+
+    format: int
+    kind: str
+    host: str
+    taken: str
+    seconds: float
+    privileged: bool
+    os: dict[str, str] | None
+    kernel: str
+    booted: str | None
+    addresses: dict[str, str] | None
+    namespaces: list[Namespace] | None
+    listeners: list[Listener] | None
+    processes: list[Process] | None
+    nftables: list[dict[str, Any]] | None
+    legacy_tables: dict[str, list[str]] | None
+    units: dict[str, dict[str, str]] | None
+    files: list[File] | None
+    sysctl: dict[str, str | None] | None
+    users: list[Account] | None
+    rdma_devices: list[dict[str, Any]] | None
+    packages: dict[str, str | None] | None
+    proxies: list[dict[str, str]] | None
+    unknown: list[Unknown]
+
+
+class Reached(TypedDict):
+    """One address as it looks from one place.
+
+    TCP: ``open`` accepted, ``refused`` answered with a reset (or an ICMP refusal), ``filtered`` stayed silent. UDP: ``open`` answered,
+    ``refused`` is an ICMP refusal, ``filtered`` silent, which for UDP is also what an open port does that does not like the question.
+    ``untried`` are ports the scan did not come to in its time: never take them for closed. An address no route leads to has no entry;
+    ``unknown`` names it.
+    """
+
+    host: str
+    address: str
+    protocol: str
+    open: list[int]
+    refused: str
+    filtered: str
+    untried: str
+    reason: str | None
+
+
+class ReachEvidence(TypedDict):
+    """What ``audit_reach`` returns as ``evidence``.
+
+    ``standing`` is what the place is to the hosts it looks at: ``observer`` (outside), ``stranger`` (on the fabric, no member),
+    ``peer`` (member of an engine), ``gateway``, ``monitor`` or ``controller``. ``sources`` are the addresses it looked from.
+    """
+
+    format: int
+    kind: str
+    observer: str
+    standing: str
+    sources: list[str]
+    taken: str
+    seconds: float
+    reached: list[Reached]
+    unknown: list[Unknown]
+
+
+class Certificate(TypedDict):
+    """A server's certificate. ``trusted`` is against the authorities given (or the system's); ``distrust`` says why not.
+
+    ``matches`` tells whether a name in it is the server name asked for.
+    """
+
+    subject: str
+    issuer: str
+    names: list[str]
+    not_before: str
+    not_after: str
+    sha256: str
+    trusted: bool
+    distrust: str | None
+    matches: bool
+
+
+class Endpoint(TypedDict):
+    """TLS of one address and port.
+
+    ``certificate`` is None without TLS. ``speaks`` maps ``TLSv1``, ``TLSv1.1``, ``TLSv1.2``, ``TLSv1.3`` and ``plain`` (HTTP without
+    TLS) to true, false, or None where this host's own library cannot ask that.
+    """
+
+    host: str
+    address: str
+    port: int
+    tls: bool
+    protocol: str | None
+    cipher: str | None
+    certificate: Certificate | None
+    speaks: dict[str, bool | None]
+    error: str | None
+
+
+class Answer(TypedDict):
+    """The answer to one request, with what was asked so that nobody needs the question beside it.
+
+    ``path`` is the catalogue's (``/v1/models``), ``target`` what was sent, ``form`` ``plain`` or the name of the disguise, ``key`` ``none``,
+    ``wrong``, ``expired`` or the name of a key (``tenants/acme/k1``). ``status`` is None when there was no HTTP answer; ``error`` says why.
+    ``headers`` holds those in ``HEADERS`` only, lower case. ``body`` is what the body looks like, never the body: ``empty``,
+    ``json``, ``error`` (OpenAI's error object), ``detail`` (that of vLLM's own framework), ``models``, ``openapi``, ``metrics``, ``html``,
+    ``events``, ``text`` or ``binary``.
+    """
+
+    id: str
+    host: str
+    address: str
+    port: int
+    method: str
+    path: str
+    target: str
+    form: str
+    key: str
+    status: int | None
+    headers: dict[str, str]
+    body: str
+    bytes: int
+    seconds: float
+    error: str | None
+
+
+class RoutesEvidence(TypedDict):
+    """What ``audit_routes`` returns as ``evidence``; ``standing`` as in ``ReachEvidence``."""
+
+    format: int
+    kind: str
+    observer: str
+    standing: str
+    taken: str
+    seconds: float
+    endpoints: list[Endpoint]
+    answers: list[Answer]
+    unknown: list[Unknown]
+
+
+class Missing(TypedDict):
+    """A document that does not exist: ``part`` is ``host``, ``reach`` or ``routes``; ``host`` where it should have been taken."""
+
+    host: str
+    part: str
+    reason: str
+
+
+class Evidence(TypedDict):
+    """Everything one run collected. ``hosts`` is keyed by inventory name."""
+
+    format: int
+    taken: str
+    hosts: dict[str, HostEvidence]
+    reach: list[ReachEvidence]
+    routes: list[RoutesEvidence]
+    missing: list[Missing]
+
+
+# Headers an answer keeps.
+HEADERS = (
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "allow",
+    "cache-control",
+    "content-security-policy",
+    "content-type",
+    "date",
+    "location",
+    "openai-processing-ms",
+    "retry-after",
+    "server",
+    "strict-transport-security",
+    "transfer-encoding",
+    "via",
+    "www-authenticate",
+    "x-content-type-options",
+    "x-powered-by",
+    "x-request-id",
+)

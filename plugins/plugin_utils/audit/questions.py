@@ -1,0 +1,258 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What an audit asks from a place: which ports it tries, and which routes it asks of which servers.
+
+Pure functions of what is known: the plans, the evidence of the hosts, the declared addresses. Nothing they ask changes a server:
+a route that controls or replaces something is asked with GET, to which vLLM says 405 where it exists.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .. import catalogue
+
+# What listens where vLLM, Ray or their helpers run with defaults that no option of vLLM's names.
+RAY_PORTS = (6379, 8265, 10001, 44217, 52365)
+HELPER_PORTS = (5555, 8998, 9256, 50051, 50052)
+# Routes whose mere call does something, whatever the body: they are asked for with a method they do not take.
+ACTING = frozenset({"code execution", "control", "model replacement", "other tenants' answers"})
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "aGFyZGVuZWQudmxsbSEhIQ==",
+    "Sec-WebSocket-Version": "13",
+    "Upgrade": "websocket",
+}
+# Forms of /NAME that some server, proxy or normalisation takes for /NAME. FIRST and REST are its parts, HEX is the first letter as
+# a percent escape.
+DISGUISES = {
+    "doubled slash": "//NAME",
+    "dot": "/./NAME",
+    "end slash": "/NAME/",
+    "query": "/NAME?x=1",
+    "parameter": "/NAME;x=1",
+    "encoded letter": "/HEXREST",
+    "doubly encoded letter": "/%25HEXREST",
+    "encoded slash": "/%2fNAME",
+    "backslash": "/\\NAME",
+    "null byte": "/NAME%00",
+    "up": "/v1/../NAME",
+    "encoded up": "/v1/%2e%2e/NAME",
+    "encoded slash up": "/v1/..%2fNAME",
+    "parameter up": "/v1/..;/NAME",
+    "up from an open route": "/v1/models/../../NAME",
+    "encoded up from an open route": "/v1/models/..%2f..%2fNAME",
+    "query up": "/v1/models?/../../NAME",
+    "root path": "/v1/NAME",
+}
+DISGUISED = ("/collective_rpc", "/metrics", "/openapi.json", "/server_info", "/tokenize", "/v1/load_lora_adapter")
+RAY_ROUTES = ("/api/version", "/api/jobs/", "/nodes?view=summary")
+# How many requests beyond a limit show that it holds.
+BURST = 20
+_LOOPBACK = ("127.", "::1")
+
+
+def targets(
+    place: str,
+    standing: str,
+    hosts: Mapping[str, Mapping[str, Any]],
+    declared: Mapping[str, Sequence[str]],
+    plans: Mapping[str, Mapping[str, Any]],
+    ports: str = "1-65535",
+) -> list[dict[str, str]]:
+    """Return the targets ``audit_reach`` looks at from ``place``: ``[{host, address, tcp, udp}]``.
+
+    ``hosts`` is the evidence by inventory name, ``declared`` the addresses the inventory names. Observers and strangers try ``ports``,
+    members of a cluster only what listens there, is planned or is a default of vLLM's: from each to each, all ports would be
+    the square of the hosts.
+    """
+    found = []
+    for name in sorted(set(hosts) | set(declared)):
+        if name == place:
+            continue
+        wanted = ports if standing in ("observer", "stranger", "controller") else _likely(name, hosts, plans, "tcp")
+        udp = _likely(name, hosts, plans, "udp")
+        for address in addresses(name, hosts, declared):
+            found.append({"host": name, "address": address, "tcp": wanted, "udp": udp})
+    return found
+
+
+def addresses(name: str, hosts: Mapping[str, Mapping[str, Any]], declared: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the addresses of a host, those it has and those the inventory names; what cannot be reached from elsewhere is left out."""
+    known = {str(ipaddress.ip_address(text)) for text in declared.get(name, ())}
+    for space in hosts.get(name, {}).get("namespaces") or ():
+        if space["host"]:
+            known |= set(space["addresses"])
+    kept = [ipaddress.ip_address(text) for text in known]
+    usable = [
+        one for one in kept if not (one.is_loopback or one.is_link_local or one.is_unspecified or one.is_multicast)
+    ]
+    return [str(one) for one in sorted(usable, key=lambda one: (one.version, one))]
+
+
+def _likely(
+    name: str, hosts: Mapping[str, Mapping[str, Any]], plans: Mapping[str, Mapping[str, Any]], protocol: str
+) -> str:
+    """Return the ports of a host on which something listens, may listen by its plan, or listens by default."""
+    parts: set[str] = set()
+    if protocol == "tcp":
+        parts |= {str(port) for port in (*RAY_PORTS, *HELPER_PORTS, 22, 80, 443, *catalogue.default_ports().values())}
+    for listener in hosts.get(name, {}).get("listeners") or ():
+        if listener["protocol"] == protocol and not listener["address"].startswith(_LOOPBACK):
+            parts.add(str(listener["port"]))
+    for plan in plans.values():
+        for planned in plan["hosts"].get(name, {}).get("listeners", ()):
+            if planned["protocol"] == protocol:
+                parts |= set(_first_and_last(planned["ports"]))
+    return ",".join(sorted(parts, key=int))
+
+
+def _first_and_last(ports: str) -> Iterable[str]:
+    # Of a range the kernel chooses from, its ends; what listens inside of it is known from the host.
+    for part in ports.split(","):
+        low, dash, high = part.partition("-")
+        yield low
+        if dash:
+            yield high
+
+
+def asks(
+    place: str,
+    hosts: Mapping[str, Mapping[str, Any]],
+    plans: Mapping[str, Mapping[str, Any]],
+    reach: Sequence[Mapping[str, Any]] = (),
+    key: str | None = None,
+    limits: bool = False,
+) -> dict[str, Any]:
+    """Return ``{"endpoints": [...], "requests": {set: [...]}}`` for ``audit_routes`` from ``place``.
+
+    Asked are the gateways of the plans, and of every other host what runs vLLM, Ray or nginx, or was found open from
+    ``place`` in ``reach`` and is no SSH. ``key`` names a tenant's key that the caller has, None: requests go without a right one.
+    ``limits`` tells to try whether wrong keys are slowed down.
+    """
+    endpoints: dict[tuple[str, int], dict[str, Any]] = {}
+    sets: dict[str, list[dict[str, Any]]] = {}
+    for cluster, plan in sorted(plans.items()):
+        for name, host in sorted(plan["hosts"].items()):
+            if host["gateway"] is None or name == place:
+                continue
+            sets.setdefault(f"gateway-{cluster}", gateway_requests(plan, host["gateway"], key, limits))
+            for socket in host["gateway"]["listen"]:
+                endpoints[socket["address"], socket["port"]] = {
+                    "host": name,
+                    **socket,
+                    "server_name": host["gateway"]["server_name"],
+                    "ask": [f"gateway-{cluster}"],
+                }
+    for name, address, port, kinds in _servers(place, hosts, reach):
+        wanted = ["ray"] if "ray-dashboard" in kinds else ["vllm"]
+        sets.setdefault("ray", ray_requests())
+        sets.setdefault("vllm", open_requests(_release(hosts.get(name, {}))))
+        endpoints.setdefault(
+            (address, port), {"host": name, "address": address, "port": port, "server_name": "", "ask": wanted}
+        )
+    used = {name for endpoint in endpoints.values() for name in endpoint["ask"]}
+    return {
+        "endpoints": [endpoints[at] for at in sorted(endpoints)],
+        "requests": {name: sets[name] for name in sorted(used)},
+    }
+
+
+def _servers(
+    place: str,
+    hosts: Mapping[str, Mapping[str, Any]],
+    reach: Sequence[Mapping[str, Any]],
+) -> Iterable[tuple[str, str, int, frozenset[str]]]:
+    """Yield what was found open from ``place``: host, address, port and the kinds of processes known to listen there."""
+    for document in reach:
+        if document["observer"] != place:
+            continue
+        for reached in document["reached"]:
+            if reached["protocol"] != "tcp":
+                continue
+            for port in reached["open"]:
+                owners = _owners(hosts.get(reached["host"], {}), reached["address"], port)
+                if not any(owner["name"] == "sshd" for owner in owners) and port != 22:
+                    kinds = frozenset(owner["kind"] or owner["name"] for owner in owners)
+                    yield reached["host"], reached["address"], port, kinds
+
+
+def _owners(host: Mapping[str, Any], address: str, port: int) -> list[Mapping[str, Any]]:
+    return [
+        owner
+        for listener in host.get("listeners") or ()
+        if listener["protocol"] == "tcp"
+        and listener["port"] == port
+        and listener["address"] in (address, "0.0.0.0", "::")  # noqa: S104 - compared
+        for owner in listener["processes"]
+    ]
+
+
+def _release(host: Mapping[str, Any]) -> str:
+    """Return the known release nearest to the vLLM that runs on a host, the newest when none is seen."""
+    for process in host.get("processes") or ():
+        version = (process["versions"] or {}).get("vllm", "")
+        if version:
+            return catalogue.nearest(version.partition("+")[0]).release
+    return catalogue.newest()
+
+
+def open_requests(release: str) -> list[dict[str, Any]]:
+    """Return what a server of vLLM is asked without a key: every route its release can have."""
+    return [_request(route, "none") for route in catalogue.routes(release)]
+
+
+def ray_requests() -> list[dict[str, Any]]:
+    """Return what a dashboard of Ray is asked: reading only."""
+    return [
+        {"method": "GET", "path": path.partition("?")[0], "target": path, "form": "plain", "key": "none"}
+        for path in RAY_ROUTES
+    ]
+
+
+def gateway_requests(
+    plan: Mapping[str, Any], gateway: Mapping[str, Any], key: str | None, limits: bool = False
+) -> list[dict[str, Any]]:
+    """Return what a gateway is asked: its own routes with each kind of key, all others, and some in every disguise.
+
+    Those with a right key come first, and others then ask for few routes: they use up what the gateway allows an address.
+    """
+    known = catalogue.routes(catalogue.nearest(plan["release"]).release)
+    passed = {route["path"] for route in gateway["routes"]}
+    hidden = [route for route in known if route.path in DISGUISED and route.path not in passed]
+    whole = key if key is not None else "none"
+    found = [_request(route, whole) for route in known]
+    found += [
+        {**_request(route, whole), "target": target, "form": form}
+        for route in hidden
+        for form, target in disguised(route.path)
+    ]
+    for other in ("none", "wrong"):
+        if other != whole:
+            found += [_request(route, other) for route in known if route.path in passed or route in hidden[:3]]
+    if limits:
+        wrong = {"method": "GET", "path": "/v1/models", "target": "/v1/models", "form": "burst", "key": "wrong"}
+        found += [wrong] * (int(gateway["limits"]["failed_keys_per_minute"]) + BURST)
+    return found
+
+
+def disguised(path: str) -> Iterable[tuple[str, str]]:
+    """Yield every disguise of a path: its name and what is sent."""
+    name = path.lstrip("/")
+    for form, pattern in DISGUISES.items():
+        text = pattern.replace("HEX", f"%{ord(name[0]):02x}").replace("REST", name[1:]).replace("NAME", name)
+        if text != path:
+            yield form, text
+
+
+def _request(route: catalogue.Route, key: str) -> dict[str, Any]:
+    target = route.path.replace("{", "").replace("}", "")
+    request: dict[str, Any] = {"path": route.path, "target": target, "form": "plain", "key": key}
+    if route.method == "WEBSOCKET":
+        return {"method": "GET", **request, "headers": UPGRADE}
+    if route.method == "MOUNT" or route.danger in ACTING:
+        return {"method": "GET", **request}
+    return {"method": route.method, **request}

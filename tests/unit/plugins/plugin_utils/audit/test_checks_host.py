@@ -1,0 +1,152 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What single checks say where a whole cluster as planned does not show it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.checks import CHECKS, nft
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.view import (
+    Absent,
+    Finding,
+    Looked,
+    Said,
+    Unchecked,
+    View,
+)
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.views import views
+from support import audit
+
+
+def view(name: str = "engine11", plan: dict[str, Any] | None = None) -> View:
+    made = plan or audit.plan()
+    return next(one for one in views(audit.evidence(made), {"chat": made}, {}, audit.TODAY) if one.name == name)  # type: ignore[arg-type]
+
+
+def say(check: str, given: View) -> list[Said]:
+    return list(CHECKS[check](given))
+
+
+def test_rdma_devices_need_a_name_for_what_isolates_them() -> None:
+    plan = audit.plan()
+    given = view(plan=plan)
+    assert given.evidence is not None
+    given.evidence["rdma_devices"] = [{"name": "mlx5_0"}]
+    (found,) = say("rdma_devices", given)
+    assert isinstance(found, Finding) and found.found == "mlx5_0"
+    (fine,) = say("rdma_devices", dataclasses.replace(given, plan={**plan, "rdma_isolated_by": "partition 7"}))
+    assert isinstance(fine, Looked) and "partition 7" in fine.at
+
+
+def test_the_name_for_what_isolates_them_is_in_the_plan() -> None:
+    networks = copy.deepcopy(audit.declaration("replicas")[0]["networks"])
+    networks["fabric"]["rdma_isolated_by"] = "partition 7 of the subnet manager"
+    assert audit.plan(networks=networks)["rdma_isolated_by"] == "partition 7 of the subnet manager"
+
+
+def test_monitors_see_the_monitors_door_and_others_do_not() -> None:
+    plan = audit.plan()
+    plan["sets"]["monitors"] = {"ipv4": ["10.21.0.50"], "ipv6": []}
+    part = plan["hosts"]["gateway1"]
+    part["listeners"].append(
+        {
+            **part["listeners"][0],
+            "name": "monitor",
+            "network": "management",
+            "interface": "management0",
+            "protocol": "tcp",
+        }
+        | {"bind": "*", "ports": "9443", "from": ["monitors"], "control": "GW-02"}
+    )
+    given = view("gateway1", plan)
+    address = part["addresses"]["management"]["ipv4"]
+    monitor = audit.place(plan, "monitor1", "monitor", ["10.21.0.50"])
+    row = next(one for one in monitor["reached"] if one["address"] == address)
+    row["open"] = [9443]
+    seen = [*given.reach, *((monitor, one) for one in monitor["reached"] if one["host"] == "gateway1")]
+    asked = dataclasses.replace(given, reach=seen)  # type: ignore[arg-type]
+    assert {type(one) for one in say("planned_ports", asked) if one.control == "GW-02"} == {Looked}
+    assert {type(one) for one in say("planned_ports", given) if one.control == "GW-02"} == {Unchecked}
+    assert {type(one) for one in say("unplanned_ports", asked) if one.control == "GW-02"} == {Looked}
+    given.reach[0][1]["open"].append(9443)
+    opened = [one for one in say("unplanned_ports", given) if isinstance(one, Finding)]
+    assert {one.control for one in opened} == {"GW-02"}
+
+
+def test_the_wall_around_the_proxy_for_media() -> None:
+    plan = audit.plan(media={"allowed_domains": ["media.example.org"], "resolvers": ["10.21.0.53"]})
+    given = view("gateway1", plan)
+    (missing,) = say("media_wall", given)
+    assert isinstance(missing, Finding) and missing.control == "NET-08"
+    table = {"family": "inet", "table": "hardened_vllm"}
+    names = [rule["name"] for rule in plan["hosts"]["gateway1"]["media"]["rules"]]
+    rules: list[dict[str, Any]] = [
+        {"chain": "output", "expr": [{"goto": {"target": "media_egress"}}]},
+        *({"chain": "media_egress", "expr": [{"accept": None}], "comment": f"NET-08 {name}"} for name in names),
+        {"chain": "media_egress", "expr": [{"reject": {}}]},
+    ]
+    assert given.evidence is not None and given.evidence["nftables"] is not None
+    given.evidence["nftables"] += [{"rule": {**table, **rule}} for rule in rules]
+    (fine,) = say("media_wall", given)
+    assert isinstance(fine, Looked)
+    (absent,) = say("media_wall", view("engine11", plan))
+    assert isinstance(absent, Absent)
+
+
+def test_the_operators_own_services() -> None:
+    service = {"name": "exporter", "port": 9100, "network": "management", "from": ["10.21.9.0/24"]}
+    plan = audit.plan(admin={"ssh_from": ["10.21.0.0/16"], "services": [service]})
+    given = view(plan=plan)
+    assert {type(one) for one in say("unplanned_ports", given) if one.control == "NET-05"} == {Looked}
+    row = next(one for _seen, one in given.reach if one["address"].startswith("10.21."))
+    row["open"].append(9100)
+    assert {one.control for one in say("unplanned_ports", given) if isinstance(one, Finding)} == {"NET-05"}
+
+
+@pytest.mark.parametrize(
+    ("text", "elements", "same"),
+    [
+        (["10.0.0.1", "10.0.0.2"], [{"range": ["10.0.0.1", "10.0.0.2"]}], True),
+        (["10.0.0.0/24"], [{"prefix": {"addr": "10.0.0.0", "len": 24}}], True),
+        (["10.0.0.0/25", "10.0.0.128/25"], [{"prefix": {"addr": "10.0.0.0", "len": 24}}], True),
+        (["::1"], [{"elem": {"val": "::1", "counter": {}}}], True),
+        (["10.0.0.0/24"], [{"prefix": {"addr": "10.0.0.0", "len": 23}}], False),
+    ],
+)
+def test_sets_compare_by_the_addresses_in_them(text: list[str], elements: list[Any], same: bool) -> None:
+    assert (nft.spans(text) == nft.spans(elements)) is same
+
+
+def test_a_check_says_nothing_of_a_fact_it_does_not_have() -> None:
+    """Every check of a host without evidence says that it could not look, or that there is nothing to look at."""
+    for name in ("engine11", "gateway1"):
+        blind = dataclasses.replace(view(name), evidence=None, reach=(), endpoints=(), answers=())
+        for check in CHECKS:
+            assert {type(one) for one in say(check, blind)} <= {Unchecked, Absent}, check
+
+
+def test_no_route_from_outside_is_as_good_as_a_closed_port_and_nobody_outside_is_not() -> None:
+    plan = audit.plan()
+    evidence = audit.evidence(plan)
+    address = plan["hosts"]["engine11"]["addresses"]["fabric"]["ipv4"]
+    evidence["reach"] = [{**evidence["reach"][0], "reached": [], "unknown": []}]
+
+    def states() -> set[type]:
+        given = next(one for one in views(evidence, {"chat": plan}, {}, audit.TODAY) if one.name == "engine11")  # type: ignore[arg-type]
+        return {type(one) for one in say("bare_server", given)}
+
+    assert states() == {Unchecked}
+    evidence["reach"][0]["unknown"] = [{"fact": f"reached:{address}", "reason": "no route leads there"}]
+    assert states() == {Looked}
+
+
+def test_an_open_port_nobody_asked_is_not_checked() -> None:
+    given = view("gateway1")
+    given.reach[0][1]["open"] = [443, 9100]
+    told = [one.why for one in say("bare_server", given) if isinstance(one, Unchecked)]
+    assert len(told) == 1 and "tcp 9100 of" in told[0]

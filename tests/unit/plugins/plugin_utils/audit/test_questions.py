@@ -1,0 +1,122 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is asked from where: every port from outside, likely ones among members, no request that changes anything."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.gathering import gathered
+from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
+
+DECLARED = {"engine1": ["10.20.1.11"], "gateway1": ["10.20.1.200", "192.0.2.200"]}
+NOW = datetime.datetime(2026, 11, 25, 15, 0, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def plans(cluster: dict[str, Any], hosts: dict[str, Any], today: datetime.date) -> dict[str, Any]:
+    return {"chat": plan(cluster, hosts, today)}
+
+
+def evidence(name: str, port: int, kind: str | None = None) -> dict[str, Any]:
+    owner = {"pid": 1, "name": name, "uid": 0, "user": "root", "unit": None, "container": None, "kind": kind}
+    listener = {
+        "namespace": 1,
+        "protocol": "tcp",
+        "family": "ipv4",
+        "address": "0.0.0.0",
+        "port": port,
+        "processes": [owner],
+    }
+    space = {"id": 1, "host": True, "addresses": ["10.20.9.9", "fe80::1"]}
+    return {"listeners": [listener], "namespaces": [space], "processes": []}
+
+
+def test_observers_try_every_port_of_every_address(plans: dict[str, Any]) -> None:
+    found = questions.targets("outside", "observer", {"engine1": evidence("x", 9999)}, DECLARED, plans)
+    assert [(one["host"], one["address"], one["tcp"]) for one in found] == [
+        ("engine1", "10.20.1.11", "1-65535"),
+        ("engine1", "10.20.9.9", "1-65535"),
+        ("gateway1", "10.20.1.200", "1-65535"),
+        ("gateway1", "192.0.2.200", "1-65535"),
+    ]
+
+
+def test_members_try_what_is_likely_and_not_themselves(plans: dict[str, Any]) -> None:
+    found = questions.targets("gateway1", "gateway", {"engine1": evidence("x", 9999)}, DECLARED, plans)
+    assert {one["host"] for one in found} == {"engine1"}
+    ports = found[0]["tcp"].split(",")
+    # What listens, what is planned (the first and last of a range), what Ray has by default.
+    assert {"9999", "8000", "40000", "44999", "8265", "22"} <= set(ports)
+    assert len(ports) < 100
+
+
+def test_nothing_that_is_asked_acts(plans: dict[str, Any]) -> None:
+    asked = questions.asks("outside", {}, plans, key="tenants/acme/k1")
+    acting = {route.path for route in catalogue.routes("0.32.0") if route.danger in questions.ACTING}
+    assert acting
+    requests = [one for some in asked["requests"].values() for one in some]
+    assert acting <= {one["path"] for one in requests}
+    assert {one["method"] for one in requests if one["path"] in acting} == {"GET"}
+
+
+def test_a_gateway_is_asked_for_every_route_and_some_in_disguise(plans: dict[str, Any]) -> None:
+    asked = questions.asks("outside", {}, plans)
+    (name,) = asked["requests"]
+    assert [endpoint["ask"] for endpoint in asked["endpoints"]] == [[name]]
+    assert {one["path"] for one in asked["requests"][name]} == {route.path for route in catalogue.routes("0.32.0")}
+    assert {one["form"] for one in asked["requests"][name]} == {"plain", *questions.DISGUISES}
+    assert {one["key"] for one in asked["requests"][name]} == {"none", "wrong"}
+
+
+def test_few_requests_without_a_right_key_when_there_is_one(plans: dict[str, Any]) -> None:
+    (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
+    limit = plans["chat"]["hosts"]["gateway1"]["gateway"]["limits"]["failed_keys_per_minute"]
+    assert sum(one["key"] in ("none", "wrong") for one in some) < limit
+    assert some[0]["key"] == "tenants/acme/k1"
+
+
+def test_limits_are_tried_when_asked_for(plans: dict[str, Any]) -> None:
+    (some,) = questions.asks("outside", {}, plans, limits=True)["requests"].values()
+    limit = plans["chat"]["hosts"]["gateway1"]["gateway"]["limits"]["failed_keys_per_minute"]
+    assert [one["form"] for one in some].count("burst") > limit
+
+
+@pytest.mark.parametrize(("name", "kind", "port", "wanted"), [
+    ("python", "vllm", 8000, "vllm"),
+    ("python", "ray-dashboard", 8265, "ray"),
+    ("nginx", None, 80, "vllm"),
+    ("sshd", None, 2222, None),
+])  # fmt: skip
+def test_what_is_open_is_asked(name: str, kind: str | None, port: int, wanted: str | None) -> None:
+    row = {"host": "other", "address": "10.20.9.9", "protocol": "tcp", "open": [port]}
+    reach = [{"observer": "outside", "reached": [row]}, {"observer": "elsewhere", "reached": [{**row, "open": [1]}]}]
+    asked = questions.asks("outside", {"other": evidence(name, port, kind)}, {}, reach)
+    assert [one["ask"] for one in asked["endpoints"]] == ([[wanted]] if wanted else [])
+
+
+def test_disguises_are_not_the_path_itself() -> None:
+    for path in questions.DISGUISED:
+        targets = [target for _form, target in questions.disguised(path)]
+        assert path not in targets
+        assert len(set(targets)) == len(targets)
+
+
+def test_what_gave_no_answer_is_missing() -> None:
+    looks = {
+        "a": {"evidence": {"host": "a"}},
+        "b": {"unreachable": True, "msg": "no\nroute"},
+        "c": {"skipped": True},
+        "d": {},
+    }
+    found = gathered(looks, {"o": {"failed": True, "msg": ""}}, {}, NOW)
+    assert found["hosts"] == {"a": {"host": "a"}}
+    assert found["taken"] == "2026-11-25T15:00:00Z"
+    assert found["missing"] == [
+        {"host": "b", "part": "host", "reason": "no"},
+        {"host": "o", "part": "reach", "reason": "the host gave no answer"},
+    ]
