@@ -71,7 +71,7 @@ def _families() -> Iterator[str]:
 
 def _control(control: Control) -> Iterator[str]:
     yield from [f"### {control.id}", "", f"{control.title}.", ""]
-    serves = [f"{name} “{recommendations()[name].text}”" for name in control.guide]
+    serves = [f'{name} "{recommendations()[name].text}"' for name in control.guide]
     if control.fact:
         serves.append(control.fact.rstrip("."))
     yield f"- Serves: {'; '.join(serves)}."

@@ -53,7 +53,7 @@ def test_a_control_is_complete(control: Control) -> None:
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: control.id)
 def test_its_tests_exist(control: Control) -> None:
     for place in control.tests:
-        path, _, name = place.partition("::")
+        path, _colons, name = place.partition("::")
         assert re.search(rf"^def {name}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE), place
 
 
