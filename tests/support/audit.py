@@ -241,15 +241,23 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
         rule("forged", match("payload", family, "saddr", f"@from_fabric_{version}"), {"drop": None}, comment="NET-07 x")
     chain("input", hook="input", type="filter", prio=-10, policy="drop")
     rule("input", meta("iifname", "lo"), {"accept": None})
-    rule("input", {"jump": {"target": "listeners"}})
-    chain("listeners")
-    for listener in host["listeners"]:
-        for name in listener["from"]:
-            for family, version in (("ip", "ipv4"), ("ip6", "ipv6")):
-                where = [meta("iifname", listener["interface"])] if listener["interface"] else []
-                ports = match("payload", listener["protocol"], "dport", _ports(listener["ports"]))
-                allowed = match("payload", family, "saddr", f"@from_{name}_{version}")
-                rule("listeners", *where, ports, allowed, {"accept": None}, comment=_comment(listener))
+    live = {"match": {"op": "==", "left": {"concat": []}, "right": "@operator_ipv4"}}
+    rule("input", live, {"accept": None}, comment="NET-04 live connection")
+    for protocol in ("tcp", "udp"):
+        targets = []
+        for number, listener in enumerate(host["listeners"]):
+            if listener["protocol"] != protocol:
+                continue
+            targets.append([_ports(listener["ports"]), {"jump": {"target": f"input_{number}"}}])
+            chain(f"input_{number}")
+            where = [meta("iifname", listener["interface"])] if listener["interface"] else []
+            for name in listener["from"]:
+                for family, version in (("ip", "ipv4"), ("ip6", "ipv6")):
+                    allowed = match("payload", family, "saddr", f"@from_{name}_{version}")
+                    rule(f"input_{number}", *where, allowed, {"accept": None}, comment=_comment(listener))
+        key = {"payload": {"protocol": protocol, "field": "dport"}}
+        rule("input", {"vmap": {"key": key, "data": {"set": targets}}})
+    rule("input", {"goto": {"target": "refused"}})
     if host["egress"] is not None:
         chain("output", hook="output", type="filter", prio=-10, policy="accept")
         rule("output", meta("skuid", 990), {"goto": {"target": "engine_egress"}})

@@ -6,7 +6,7 @@ One process a node for a whole run: each line of standard input is a command in 
 Standard library only.
 
 ``{"listen": {"tcp": [ports], "udp": [ports]}}`` takes the place of the former listeners; of every address, IPv4 and IPv6.
-``{"rules": text}`` gives a text to nft.
+``{"rules": text}`` gives a text to nft and lets the kernel forget its connections.
 ``{"probe": [[protocol, address, port, awaited]], "udp_from": first source port or null}`` returns a state for each: ``open``,
 ``refused``, ``no route`` or ``silent``. It ends a second after the questions, or later when an awaited answer has not come.
 """
@@ -16,16 +16,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import resource
 import select
 import selectors
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 
 SILENCE, PATIENCE, AGAIN = 1.0, 8.0, 0.4
+NETFILTER, DELETE_CONNECTIONS, ACKNOWLEDGED_REQUEST = 12, 0x0102, 0x5
 STATES = {errno.ENETUNREACH: "no route", errno.EHOSTUNREACH: "no route"}
 
 
@@ -146,6 +149,17 @@ def probe(targets, udp_from):
     return states
 
 
+def forget_connections():
+    """Empty the node's table of connections: those that other rules let in would pass as established."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETFILTER) as netlink:
+        netlink.bind((0, 0))
+        # nlmsghdr and nfgenmsg (linux/netlink.h, linux/netfilter/nfnetlink.h): delete, without saying which; acknowledge.
+        netlink.send(struct.pack("=IHHIIBBH", 20, DELETE_CONNECTIONS, ACKNOWLEDGED_REQUEST, 1, 0, 0, 0, 0))
+        (error,) = struct.unpack_from("=i", netlink.recv(4096), 16)
+    if error:
+        raise OSError(-error, os.strerror(-error))
+
+
 def main():
     """Obey until the end of standard input."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -162,6 +176,7 @@ def main():
                 listeners = Listeners(command["listen"])
             if "rules" in command:
                 subprocess.run(["nft", "-f", "-"], input=command["rules"], text=True, capture_output=True, check=True)
+                forget_connections()
             if "probe" in command:
                 result["states"] = probe(command["probe"], command.get("udp_from"))
         except subprocess.CalledProcessError as error:

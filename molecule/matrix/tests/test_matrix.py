@@ -55,7 +55,7 @@ def test_a_peer_that_is_missing_from_a_set_is_found(agents: Agents) -> None:
     made = planned(TOPOLOGY)
     agents.stand_in(made)
     broken = copy.deepcopy(made)
-    broken["sets"]["peers-0"]["ipv6"].remove("fd77:6a1::12")
+    broken["sets"]["peers-engine1"]["ipv6"].remove("fd77:6a1::12")
     agents.load({**all_rules(made), "engine1": rules(broken, "engine1")})
     found = agents.differences(made)
     assert found

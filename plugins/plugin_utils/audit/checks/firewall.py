@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -60,16 +59,19 @@ def _shown(allowance: Allowance) -> str:
     )
 
 
-def _expected(view: View) -> Counter[Allowance]:
-    found: Counter[Allowance] = Counter()
-    for listener in view.listeners():
-        for name in listener["from"]:
-            for family in ("ipv4", "ipv6"):
-                ports = nft.port_text({"set": [_range(part) for part in listener["ports"].split(",")]})
-                comment = f"{listener['control']} {listener['name']}"
-                source = f"@from_{name}_{family}"
-                found[(listener["interface"] or "", listener["protocol"], ports, source, comment)] += 1
-    return found
+def _expected(view: View) -> set[Allowance]:
+    return {
+        (
+            listener["interface"] or "",
+            listener["protocol"],
+            nft.port_text({"set": [_range(part) for part in listener["ports"].split(",")]}),
+            f"@from_{name}_{family}",
+            f"{listener['control']} {listener['name']}",
+        )
+        for listener in view.listeners()
+        for name in listener["from"]
+        for family in ("ipv4", "ipv6")
+    }
 
 
 def _range(text: str) -> Any:
@@ -77,15 +79,24 @@ def _range(text: str) -> Any:
     return {"range": [int(low), int(high)]} if dash else int(low)
 
 
-def _allowances(objects: nft.Objects) -> Counter[Allowance]:
-    found: Counter[Allowance] = Counter()
-    for rule in nft.chain_rules(objects, "listeners"):
-        if nft.verdict(rule) == "accept" and rule.get("comment") != "NET-04 live connection":
-            ports = nft.port_text(nft.matched(rule, "dport"))
-            source = str(nft.matched(rule, "saddr") or "")
-            interface = str(nft.matched(rule, "iifname") or "")
-            found[(interface, nft.protocol(rule), ports, source, str(rule.get("comment", "no comment")))] += 1
-    return found
+def _allowances(objects: nft.Objects) -> set[Allowance]:
+    """Return whom the chains accept that the ports of the chain input lead to."""
+    spans: dict[tuple[str, str, str, str], list[tuple[int, int]]] = {}
+    for protocol, low, high, decision in nft.dispatched(objects, "input"):
+        for rule in nft.chain_rules(objects, decision.partition(" ")[2]):
+            if nft.verdict(rule) == "accept":
+                source = str(nft.matched(rule, "saddr") or "")
+                interface = str(nft.matched(rule, "iifname") or "")
+                key = (interface, protocol, source, str(rule.get("comment", "no comment")))
+                spans.setdefault(key, []).append((low, high))
+    return {
+        (interface, protocol, ",".join(_span(pair) for pair in nft.merged(pairs)), source, comment)
+        for (interface, protocol, source, comment), pairs in spans.items()
+    }
+
+
+def _span(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
 
 
 def _listeners(view: View, objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
@@ -111,13 +122,47 @@ def _sets(view: View, objects: nft.Objects) -> Iterator[tuple[str, str, str, lis
 
 
 def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Rules of our own chains that accept what the listeners do not judge."""
+    """What our own chains let in, or lead elsewhere, beside what the listeners' chains judge."""
+    yield from _led_elsewhere(objects)
     for rule in nft.chain_rules(objects, "input"):
-        ours = nft.matched(rule, "iifname") == "lo" or rule.get("comment") == "DHCPv6 answers"
-        if nft.verdict(rule) == "accept" and not ours:
-            ports = nft.port_text(nft.matched(rule, "dport"))
-            what = f"{nft.protocol(rule) or 'any protocol'} {ports or 'any port'}"
-            yield f"chain input, {what}", f"a rule that accepts {what}", "no accept before the listeners", []
+        decision = nft.verdict(rule)
+        if decision in _LEADS or (decision == "accept" and _known(rule)) or decision in ("", "drop", "reject"):
+            continue
+        ports = nft.port_text(nft.matched(rule, "dport"))
+        what = f"{nft.protocol(rule) or 'any protocol'} {ports or 'any port'}"
+        done = "accepts" if decision == "accept" else f"says {decision} for"
+        yield f"chain input, {what}", f"a rule that {done} {what}", "no accept before the listeners", []
+    for rule in nft.chain_rules(objects, "control_messages"):
+        if nft.verdict(rule) == "accept" and nft.matched(rule, "type") is None:
+            yield "chain control_messages", "a rule that accepts more than ICMP", "messages of the planned types", []
+
+
+def _led_elsewhere(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Ports that no chain of planned sources judges."""
+    for protocol, low, high, decision in nft.dispatched(objects, "input"):
+        judged = nft.chain_rules(objects, decision.partition(" ")[2]) if decision.startswith("jump ") else []
+        if decision == "accept" or any(nft.verdict(rule) not in ("accept", "") for rule in judged):
+            what = f"{protocol} {_span((low, high))}"
+            yield f"chain input, {what}", f"{what} is {decision or 'led elsewhere'}", "a chain of planned sources", []
+
+
+# Where packets go that no port leads anywhere.
+_LEADS = ("jump control_messages", "goto refused")
+
+
+def _known(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule is one of those every table of ours has."""
+    live = rule.get("comment") == "NET-04 live connection" and _compared(rule) in ("@operator_ipv4", "@operator_ipv6")
+    return nft.matched(rule, "iifname") == "lo" or live or rule.get("comment") == "DHCPv6 answers"
+
+
+def _compared(rule: Mapping[str, Any]) -> Any:
+    """Return what a rule looks up address and port together in."""
+    for part in rule.get("expr", ()):
+        match = part.get("match")
+        if match is not None and "concat" in match["left"]:
+            return match["right"]
+    return None
 
 
 def egress_wall(view: View) -> Iterator[Said]:
@@ -143,10 +188,12 @@ def _wall(view: View, control: str, chain: str, planned: list[Mapping[str, Any]]
         return
     led = any(nft.verdict(rule) == f"goto {chain}" for rule in nft.chain_rules(objects, "output"))
     rules = nft.chain_rules(objects, chain)
-    allowed = Counter(str(rule.get("comment", "")) for rule in rules if nft.verdict(rule) == "accept")
+    chains = {decision.partition(" ")[2] for _protocol, _low, _high, decision in nft.dispatched(objects, chain)}
+    calls = [*rules, *(rule for name in sorted(chains) for rule in nft.chain_rules(objects, name))]
+    allowed = {str(rule.get("comment", "")) for rule in calls if nft.verdict(rule) == "accept"}
     named = {f"{control} {rule['name']}" for rule in planned}
     extra = sorted(name for name in allowed if name and name not in named)
-    nameless = [rule for rule in rules if nft.verdict(rule) == "accept" and not rule.get("comment")]
+    nameless = [rule for rule in calls if nft.verdict(rule) == "accept" and not rule.get("comment")]
     # Replies, and on engines the host's own ports.
     if not led:
         yield view.finding(

@@ -31,6 +31,23 @@ def chain_rules(objects: Objects, chain: str) -> list[Mapping[str, Any]]:
     return [rule for rule in own(objects, "rule") if rule["chain"] == chain]
 
 
+def dispatched(objects: Objects, chain: str) -> Iterator[tuple[str, int, int, str]]:
+    """Yield (protocol, first port, last port, verdict) for each entry of a chain's verdict maps by destination port.
+
+    A verdict is written as ``verdict`` gives it. Maps by anything else are left out.
+    """
+    for rule in chain_rules(objects, chain):
+        for part in rule.get("expr", ()):
+            key = (part.get("vmap") or {}).get("key", {})
+            payload = key.get("payload", {}) if isinstance(key, Mapping) else {}
+            if payload.get("field") != "dport":
+                continue
+            data = part["vmap"]["data"]
+            for ports, decision in data["set"] if isinstance(data, Mapping) else ():
+                low, high = ports["range"] if isinstance(ports, Mapping) else (ports, ports)
+                yield str(payload["protocol"]), int(low), int(high), verdict({"expr": [decision]})
+
+
 def has_table(objects: Objects) -> bool:
     """Tell whether our table is there."""
     return any((entry.get("table") or {}).get("name") == OWN[1] for entry in objects)
@@ -79,7 +96,18 @@ def port_text(value: Any) -> str:
     for item in items:
         low, high = item["range"] if isinstance(item, Mapping) else (item, item)
         pairs.append((int(low), int(high)))
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in sorted(pairs))
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in merged(pairs))
+
+
+def merged(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans of numbers sorted, those that touch or overlap as one."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(pairs):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(high, found[-1][1]))
+        else:
+            found.append((low, high))
+    return found
 
 
 def spans(elements: Iterable[Any]) -> list[tuple[int, int]]:
@@ -96,10 +124,4 @@ def spans(elements: Iterable[Any]) -> list[tuple[int, int]]:
             network = ipaddress.ip_network(str(element), strict=False)
             low, high = int(network.network_address), int(network.broadcast_address)
         found.append((low, high))
-    merged: list[tuple[int, int]] = []
-    for low, high in sorted(found):
-        if merged and low <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
-        else:
-            merged.append((low, high))
-    return merged
+    return merged(found)

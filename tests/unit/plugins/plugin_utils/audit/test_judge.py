@@ -140,8 +140,41 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
                 "rule": {
                     "family": "inet",
                     "table": "hardened_vllm",
-                    "chain": "listeners",
-                    "expr": [audit.match("payload", "tcp", "dport", 9100), {"accept": None}],
+                    "chain": "input_0",
+                    "expr": [{"accept": None}],
+                }
+            }
+        ),
+        {("NET-09", "engine11")},
+    ),
+    "a port leads to nobody's judgement": (
+        lambda e: host(e)["nftables"].append(
+            {
+                "rule": {
+                    "family": "inet",
+                    "table": "hardened_vllm",
+                    "chain": "input",
+                    "expr": [
+                        {
+                            "vmap": {
+                                "key": {"payload": {"protocol": "tcp", "field": "dport"}},
+                                "data": {"set": [[9100, {"accept": None}]]},
+                            }
+                        }
+                    ],
+                }
+            }
+        ),
+        {("NET-09", "engine11")},
+    ),
+    "a rule in the first chain leads elsewhere": (
+        lambda e: host(e)["nftables"].append(
+            {
+                "rule": {
+                    "family": "inet",
+                    "table": "hardened_vllm",
+                    "chain": "input",
+                    "expr": [{"jump": {"target": "elsewhere"}}],
                 }
             }
         ),

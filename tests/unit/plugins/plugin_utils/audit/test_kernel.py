@@ -53,7 +53,7 @@ def test_the_rules_of_the_role_are_those_of_the_plan(topology: str) -> None:
 def test_what_others_add_is_found() -> None:
     made = audit.plan()
     rules = render({"cluster": made, "host": made["hosts"]["engine11"]})
-    slipped = "add rule inet hardened_vllm listeners tcp dport 9100 accept"
+    slipped = "add rule inet hardened_vllm input_tcp_8000 accept"
     assert {control for control, _place in said(made, "engine11", listed(rules, also=slipped))} == {"NET-09"}
     element = "add element inet hardened_vllm from_gateways_ipv4 { 203.0.113.9 }"
     assert said(made, "engine11", listed(rules, also=element)) == {("NET-09", "set from_gateways_ipv4")}
