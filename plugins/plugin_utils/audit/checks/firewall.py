@@ -122,7 +122,7 @@ def _sets(view: View, objects: nft.Objects) -> Iterator[tuple[str, str, str, lis
 
 
 def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
-    """What our own chains let in, or lead elsewhere, beside what the listeners' chains judge."""
+    """Yield what our own chains let in, or lead elsewhere, beside what the listeners' chains judge."""
     yield from _led_elsewhere(objects)
     for rule in nft.chain_rules(objects, "input"):
         decision = nft.verdict(rule)
@@ -138,7 +138,7 @@ def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]
 
 
 def _led_elsewhere(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Ports that no chain of planned sources judges."""
+    """Yield ports that no chain of planned sources judges."""
     for protocol, low, high, decision in nft.dispatched(objects, "input"):
         judged = nft.chain_rules(objects, decision.partition(" ")[2]) if decision.startswith("jump ") else []
         if decision == "accept" or any(nft.verdict(rule) not in ("accept", "") for rule in judged):
