@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import IO
 
 from lab.errors import LabError
 from lab.paths import RUNTIME, private_directory, write_file
@@ -28,6 +29,8 @@ CONTAINER_PREFIX = "hvl-"
 PODMAN_ALIVE = Path("/run/libpod/alive")
 # podman's list of address leases.
 LEASES = Path("/run/containers/networks/ipam.db")
+# Beside the directory of the namespace, because that one is removed.
+USE = RUNTIME.with_name(f"{RUNTIME.name}.lock")
 _SCRIPT = f"umount -R {CGROUP} && mount -t cgroup2 cgroup2 {CGROUP} && exec sleep infinity"
 
 
@@ -47,6 +50,30 @@ def is_pure_cgroup2(process: str = "self") -> bool:
         return mount_type(Path(f"/proc/{process}/mounts").read_text()) == "cgroup2"
     except OSError:
         return False
+
+
+class _Use:
+    """A lock every command that works in the namespace holds until it ends, so that none ends it under another."""
+
+    def __init__(self) -> None:
+        self._file: IO[str] | None = None
+
+    def hold(self) -> None:
+        if self._file is None:
+            self._file = USE.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
+    def alone(self) -> bool:
+        """Whether no other command is at work; from then on others wait at ``hold`` until this one ends."""
+        self._file = self._file or USE.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+_use = _Use()
 
 
 @contextmanager
@@ -131,6 +158,7 @@ def enter() -> list[str]:
     """
     if is_pure_cgroup2():
         return []
+    _use.hold()
     with _locked():
         holder = _holder()
         if holder is None:
@@ -140,8 +168,11 @@ def enter() -> list[str]:
 
 
 def leave() -> bool:
-    """End the namespace's holder and remove its files; return whether there was one. Only for when no node is left."""
-    if not RUNTIME.exists():
+    """End the namespace's holder and remove its files; return whether there was one. Only for when no node is left.
+
+    Does nothing while another lab command is at work, which may be about to make nodes.
+    """
+    if not RUNTIME.exists() or not _use.alone():
         return False
     with _locked():
         holder = _holder()

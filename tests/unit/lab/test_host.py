@@ -174,3 +174,14 @@ def test_networks_of_another_checkout_are_made_anew(
     ]
     monkeypatch.setattr(networks, "existing", lambda _host, _lab: found)
     assert networks.is_current(None, demo) is current  # type: ignore[arg-type]  # the listing is replaced above
+
+
+def test_the_namespace_stays_while_another_command_works_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(namespace, "USE", tmp_path / "lock")
+    at_work = namespace._Use()
+    at_work.hold()
+    ending = namespace._Use()
+    ending.hold()
+    assert not ending.alone()
+    del at_work
+    assert ending.alone()
