@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+with contextlib.suppress(ImportError):  # ansible-core needs it; only the bare interpreter of ansible-test lacks it
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+    from packaging.version import InvalidVersion, Version
 
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 _COMMENT = re.compile(r"(^|\s)#.*$")
