@@ -25,6 +25,7 @@ help:
 	@echo "make molecule-certificates  a private authority and ACME, likewise"
 	@echo "AUDIT_FAULTS=all make molecule-audit   every planted fault, not the quick ones only"
 	@echo "make molecule-images      media by URL with a real vision model, likewise"
+	@echo "make molecule-media       the proxy for media by URL, likewise"
 	@echo "make molecule-scan        scanners against the gateway (nmap, sslyze, testssl.sh, schemathesis), too slow for make test"
 	@echo "make molecule-operations  the runbooks as they stand, likewise"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
