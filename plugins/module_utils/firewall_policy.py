@@ -173,7 +173,7 @@ def checked_callers(callers, policy):
         if not isinstance(account, dict) or set(account) - {"uid", "own_ports"}:
             raise _problem(path, account, "a dictionary with uid and own_ports")
         uid, own_ports = account.get("uid"), account.get("own_ports")
-        if type(uid) is not int or not 1 <= uid <= LARGEST_UID:
+        if isinstance(uid, bool) or not isinstance(uid, int) or not 1 <= uid <= LARGEST_UID:
             raise _problem(path + ".uid", uid, "the number of an account other than root")
         if own_ports is not None:
             pattern, expected = PATTERNS["ports"]

@@ -137,5 +137,5 @@ def test_a_silent_engine_is_restarted_then_left(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(watch, "age", lambda _unit: 31.0)
     monkeypatch.setattr(watch, "silence", lambda _told: "rank 0 generates nothing")
     monkeypatch.setattr(watch.subprocess, "run", lambda argv, **_: ran.append(argv))
-    assert [watch.main() for _ in range(4)] == [0, 0, 0, 1]
+    assert [watch.main() for _turn in range(4)] == [0, 0, 0, 1]
     assert ran == [["systemctl", "try-restart", "--no-block", "x"]]
