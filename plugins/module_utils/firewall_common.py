@@ -8,6 +8,16 @@ FAMILY = "inet"
 TABLE = "hardened_vllm"
 # Loading what follows these statements is one atomic replacement of the table, whatever was there before.
 PROLOGUE = "table %s %s\ndelete table %s %s\n" % (FAMILY, TABLE, FAMILY, TABLE)
+OPERATORS = """\
+    # Address and port of a live connection that the policy itself would not let in.
+    set operator_ipv4 {
+        type ipv4_addr . inet_service
+    }
+
+    set operator_ipv6 {
+        type ipv6_addr . inet_service
+    }
+"""
 
 
 class FirewallProblem(Exception):

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FAMILY, PROLOGUE, TABLE
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FAMILY, OPERATORS, PROLOGUE, TABLE
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_rules import FAMILIES, Rules, all_elements, set_of
 
 TEXT = """\
@@ -12,15 +12,7 @@ TEXT = """\
 %(prologue)s
 table %(family)s %(table)s {
 %(sets)s
-    # Address and port of a live connection that the policy itself would not let in.
-    set operator_ipv4 {
-        type ipv4_addr . inet_service
-    }
-
-    set operator_ipv6 {
-        type ipv6_addr . inet_service
-    }
-
+%(operators)s
     # Streams that were open before end here: "established" opens nothing.
     chain input {
         type filter hook input priority filter - 10; policy drop;
@@ -67,6 +59,7 @@ def render(policy, log_per_minute):
     policy = {**policy, "sets": {name: policy["sets"][name] for name in sorted(used)}}
     structure = TEXT % {
         "prologue": PROLOGUE,
+        "operators": OPERATORS,
         "family": FAMILY,
         "table": TABLE,
         "sets": "".join(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FAMILY, PROLOGUE, TABLE
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FAMILY, OPERATORS, PROLOGUE, TABLE
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_policy import port_ranges
 
 FAMILIES = (("ipv4", "ip"), ("ipv6", "ip6"))
@@ -27,15 +27,7 @@ TEXT = """\
 %(prologue)s
 table %(family)s %(table)s {
 %(sets)s
-    # Address and port of a live connection that the policy itself would not let in.
-    set operator_ipv4 {
-        type ipv4_addr . inet_service
-    }
-
-    set operator_ipv6 {
-        type ipv6_addr . inet_service
-    }
-
+%(operators)s
 %(forged)s\
     # Before the usual priority: what is dropped here is dropped whatever other tables accept. Connections that others
     # merely relate to one of ours (helpers, redirects) pass no sooner than any other packet.
@@ -157,6 +149,7 @@ def render(policy, callers, log_per_minute, ping_per_second):
     output, calls = _output(policy["egress"], callers, log_per_minute)
     structure = TEXT % {
         "prologue": PROLOGUE,
+        "operators": OPERATORS,
         "family": FAMILY,
         "table": TABLE,
         "sets": "".join(

@@ -89,186 +89,11 @@ missing:
 
 import datetime
 import os
-import subprocess
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils.certificates import Certificate, Problem, look
 
-AUTHORITY_DAYS = 3650
 SOON_DAYS = 14
-NO_ADDRESSES = "excluded;IP:0.0.0.0/0.0.0.0, excluded;IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0"
-SETTINGS = """\
-[req]
-distinguished_name = subject
-prompt = no
-[subject]
-CN = {subject}
-[authority]
-basicConstraints = critical, CA:TRUE, pathlen:0
-keyUsage = critical, keyCertSign, cRLSign
-subjectKeyIdentifier = hash
-nameConstraints = critical, {constraints}
-[server]
-basicConstraints = critical, CA:FALSE
-keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
-subjectKeyIdentifier = hash
-authorityKeyIdentifier = keyid
-subjectAltName = {alternatives}
-"""
-
-
-class Problem(Exception):
-    """Something the user has to mend."""
-
-
-def openssl(*arguments):
-    """Run openssl; return its output, Problem when it fails."""
-    try:
-        done = subprocess.run(
-            ["openssl", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise Problem("there is no program openssl: install it") from None
-    if done.returncode != 0:
-        raise Problem(f"openssl {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
-
-
-def end_of(certificate):
-    """Return the moment a certificate ends."""
-    text = openssl("x509", "-noout", "-enddate", "-in", certificate).strip().partition("=")[2]
-    moment = datetime.datetime.strptime(text.replace(" GMT", ""), "%b %d %H:%M:%S %Y")
-    return moment.replace(tzinfo=datetime.timezone.utc)
-
-
-def other_names(certificate, names):
-    """Return the names a certificate is not for."""
-    answers = {name: openssl("x509", "-noout", "-checkhost", name, "-in", certificate) for name in names}
-    return [name for name, answer in answers.items() if "does match" not in answer]
-
-
-def closed(path):
-    """Return whether a file is encrypted by a vault; what is in it is not looked at then."""
-    with open(path, "rb") as handle:
-        return handle.read(15) == b"$ANSIBLE_VAULT;"
-
-
-def belongs(certificate, key):
-    """Return whether a private key is the certificate's."""
-    return openssl("x509", "-noout", "-pubkey", "-in", certificate) == openssl("pkey", "-pubout", "-in", key)
-
-
-def signed(certificate, authority):
-    """Return whether an authority's certificate leads to a certificate, times aside."""
-    try:
-        openssl("verify", "-no_check_time", "-purpose", "sslserver", "-CAfile", authority, certificate)
-    except Problem:
-        return False
-    return True
-
-
-def place(source, target):
-    """Move a finished file to where it belongs, synced, in one rename."""
-    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-    with open(source, "rb") as handle:
-        content = handle.read()
-    partial = f"{target}.{os.getpid()}.partial"
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(partial, target)
-
-
-class Files:
-    """The files of one certificate, as the options name them."""
-
-    def __init__(self, options):
-        self.certificate, self.key = options["certificate"], options["key"]
-        self.authority, self.authority_key = options["authority"], options["authority_key"]
-        self.names = options["names"]
-        self.lifetime = datetime.timedelta(days=options["lifetime_days"])
-
-    def missing(self, now):
-        """Return the files that are to be made."""
-        found = []
-        if not os.path.exists(self.authority) and not os.path.exists(self.authority_key):
-            found += [self.authority, self.authority_key]
-        elif not (os.path.exists(self.authority) and os.path.exists(self.authority_key)):
-            raise Problem(
-                f"of {self.authority} and {self.authority_key} one is there and the other is not: bring it back"
-            )
-        return found + ([] if not found and self.usable(now) else [self.certificate, self.key])
-
-    def usable(self, now):
-        """Return whether the certificate may stay: of this authority, for these names, and not in its last third."""
-        if not (os.path.exists(self.certificate) and os.path.exists(self.key)):
-            return False
-        return (
-            end_of(self.certificate) - now > self.lifetime / 3
-            and belongs(self.certificate, self.key)
-            and signed(self.certificate, self.authority)
-            and not other_names(self.certificate, self.names)
-        )
-
-    def make(self, missing):
-        """Make what is missing."""
-        with tempfile.TemporaryDirectory() as directory:
-            settings, key, made = (os.path.join(directory, name) for name in ("settings", "key", "made"))
-            with open(settings, "w", encoding="utf-8") as handle:
-                alternatives = ", ".join(f"DNS:{name}" for name in self.names)
-                constraints = ", ".join([f"permitted;DNS:{name}" for name in self.names] + [NO_ADDRESSES])
-                handle.write(
-                    SETTINGS.format(subject=self.names[0][:64], constraints=constraints, alternatives=alternatives)
-                )
-            new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key]
-            if self.authority in missing:
-                life = ["-days", str(AUTHORITY_DAYS), "-extensions", "authority"]
-                life += ["-subj", f"/CN=Authority of {self.names[0][:50]}"]
-                openssl("req", "-x509", "-config", settings, *new_key, "-sha256", *life, "-out", made)
-                place(key, self.authority_key)
-                place(made, self.authority)
-            request = os.path.join(directory, "request")
-            openssl("req", "-new", "-config", settings, *new_key, "-out", request)
-            words = ["-CA", self.authority, "-CAkey", self.authority_key, "-set_serial", f"0x{os.urandom(16).hex()}"]
-            words += ["-days", str(self.lifetime.days), "-sha256", "-extfile", settings, "-extensions", "server"]
-            openssl("x509", "-req", "-in", request, *words, "-out", made)
-            if not signed(made, self.authority):
-                raise Problem(
-                    f"the authority {self.authority} may not sign for {', '.join(self.names)}; it was made for other names. Move it "
-                    "and its key away, and a new one is made, which clients have to trust then"
-                )
-            place(key, self.key)
-            place(made, self.certificate)
-
-
-def look(options, now):
-    """Return when a certificate ends; Problem when clients would refuse it."""
-    certificate, key = options["certificate"], options["key"]
-    for path in (certificate, key):
-        if not os.path.isfile(path):
-            raise Problem(f"{path} does not exist: put it there or name another file")
-    if closed(certificate):
-        raise Problem(f"{certificate} is encrypted by a vault: a certificate is no secret, put it there in the clear")
-    ends = [(end_of(path), path) for path in (certificate, options["authority"]) if path]
-    end, first = min(ends)
-    if end <= now:
-        raise Problem(f"the certificate {first} is over since {end:%Y-%m-%dT%H:%M:%SZ}: put a new one there")
-    others = other_names(certificate, options["names"])
-    if others:
-        raise Problem(
-            f"the certificate {certificate} is not for {', '.join(others)}: get one for that name, or mend the name"
-        )
-    if not closed(key) and not belongs(certificate, key):
-        raise Problem(f"the key {key} is not that of the certificate {certificate}: put the right one there")
-    return end
 
 
 def main():
@@ -291,11 +116,11 @@ def main():
     result = {"changed": False, "missing": [], "not_after": "", "days_left": 0}
     try:
         if options["authority"]:
-            files = Files(options)
-            result["missing"] = files.missing(now)
+            wanted = Certificate(options)
+            result["missing"] = wanted.missing(now)
             result["changed"] = bool(result["missing"]) and options["make"]
             if result["changed"] and not module.check_mode:
-                files.make(result["missing"])
+                wanted.make(result["missing"])
         to_come = options["certificate"] in result["missing"] and (module.check_mode or not options["make"])
         if not to_come and (options["required"] or os.path.exists(options["certificate"])):
             end = look(options, now)

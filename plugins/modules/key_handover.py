@@ -52,29 +52,12 @@ begun:
   returned: success
 """
 
-import binascii
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import files
+from ansible_collections.hardened.vllm.plugins.module_utils import keys
 
-
-def read_key(path):
-    """Return the key in ``path`` (bytes); ValueError says why it cannot be replaced."""
-    with open(path, "rb") as handle:
-        content = handle.read().strip()
-    if content.startswith(b"$ANSIBLE_VAULT;"):
-        raise ValueError(
-            "%s is encrypted by a vault, which this module cannot write: encrypt another key by hand" % path
-        )
-    if not content:
-        raise ValueError("%s is empty: remove it and run hardened.vllm.site, which makes a key" % path)
-    return content
-
-
-def write(path, content):
-    """Write ``content`` (bytes) to ``path`` with mode 0600; the file is complete or as it was."""
-    files.write(path, files.State(files.FILE, content, 0o600, os.geteuid(), os.getegid()))
+VAULT_REMEDY = "encrypt another key by hand"
 
 
 def offer(path, check):
@@ -82,7 +65,7 @@ def offer(path, check):
     if os.path.exists(path + ".next") or os.path.exists(path + ".old"):
         return False
     if not check:
-        write(path + ".next", binascii.hexlify(os.urandom(32)) + b"\n")
+        keys.write(path + ".next", keys.fresh())
     return True
 
 
@@ -92,7 +75,7 @@ def switch(path, check):
         return False
     if not check:
         # Whoever is interrupted here finds the key twice and repeats the step.
-        write(path + ".old", read_key(path) + b"\n")
+        keys.write(path + ".old", keys.read(path, VAULT_REMEDY) + b"\n")
         os.rename(path + ".next", path)
     return True
 
@@ -122,7 +105,7 @@ def main():
     )
     path = module.params["file"]
     try:
-        read_key(path)
+        keys.read(path, VAULT_REMEDY)
         begun = os.path.exists(path + ".next") or os.path.exists(path + ".old")
         changed = STEPS[module.params["step"]](path, module.check_mode)
     except ValueError as error:

@@ -54,27 +54,14 @@ expires:
   returned: success
 """
 
-import binascii
 import hashlib
 import json
-import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import keys
 
-
-def read_key(path):
-    """Return the key in ``path``; ValueError says why it cannot be replaced."""
-    with open(path, "rb") as handle:
-        content = handle.read().strip()
-    if content.startswith(b"$ANSIBLE_VAULT;"):
-        raise ValueError(
-            f"{path} is encrypted by a vault, which this module cannot write: declare a second key for the tenant "
-            "and give the old one a day in expires"
-        )
-    if not content:
-        raise ValueError(f"{path} is empty: remove it and run hardened.vllm.site, which makes a key")
-    return content
+VAULT_REMEDY = "declare a second key for the tenant and give the old one a day in expires"
 
 
 def read_retired(path):
@@ -91,25 +78,13 @@ def read_retired(path):
         ) from error
 
 
-def write(path, content):
-    """Write ``content`` to ``path`` with mode 0600; the file is complete or as it was."""
-    partial = f"{path}.{os.getpid()}.partial"
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(partial, path)
-
-
 def rotate(path, key, retired, now, expires):
     """Replace ``key`` in ``path``; what is over by ``now`` leaves the list of retired keys."""
     digest = hashlib.sha256(key).hexdigest()
     kept = [entry for entry in retired if entry["expires"] > now and entry["sha256"] != digest]
     kept.append({"sha256": digest, "expires": expires})
-    write(f"{path}.retired", json.dumps(kept, indent=1).encode() + b"\n")
-    write(path, binascii.hexlify(os.urandom(32)) + b"\n")
+    keys.write(f"{path}.retired", json.dumps(kept, indent=1).encode() + b"\n")
+    keys.write(path, keys.fresh())
 
 
 def main():
@@ -126,7 +101,7 @@ def main():
         module.fail_json(msg=f"grace_seconds is {grace}, expected 0 or more")
     now = int(time.time())
     try:
-        known = [(path, read_key(path), read_retired(f"{path}.retired")) for path in paths]
+        known = [(path, keys.read(path, VAULT_REMEDY), read_retired(f"{path}.retired")) for path in paths]
         if not module.check_mode:
             for path, key, retired in known:
                 rotate(path, key, retired, now, now + grace)

@@ -47,10 +47,10 @@ made:
 """
 
 import os
-import secrets
 import stat
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import keys
 
 LEAST = 32
 
@@ -74,19 +74,6 @@ def problem_of(path):
     return None
 
 
-def make(path):
-    """Write a new key to ``path``; the file is complete or not there."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    partial = f"{path}.{os.getpid()}.partial"
-    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(handle, secrets.token_hex(32).encode() + b"\n")
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.rename(partial, path)
-
-
 def main():
     """Run the module."""
     module = AnsibleModule(
@@ -104,7 +91,7 @@ def main():
             module.fail_json(msg="; ".join(problems))
         if not module.check_mode:
             for path in missing:
-                make(path)
+                keys.write(path, keys.fresh())
     except OSError as error:
         module.fail_json(msg=f"cannot make or read the secrets on the controller: {error}")
     module.exit_json(changed=bool(missing), made=missing)

@@ -248,7 +248,7 @@ class Answer(TypedDict):
 
     ``path`` is the catalogue's (``/v1/models``), ``target`` what was sent, ``form`` ``plain`` or the name of the disguise, ``key`` ``none``,
     ``wrong``, ``expired`` or the name of a key (``tenants/acme/k1``). ``status`` is None when there was no HTTP answer; ``error`` says why.
-    ``headers`` holds those in ``HEADERS`` only, lower case. ``body`` is what the body looks like, never the body: ``empty``,
+    ``headers`` holds those in ``HEADERS`` of ``module_utils/audit_http.py`` only, lower case. ``body`` is what the body looks like, never the body: ``empty``,
     ``json``, ``error`` (OpenAI's error object), ``detail`` (that of vLLM's own framework), ``models``, ``openapi``, ``metrics``, ``html``,
     ``events``, ``text`` or ``binary``.
     """
@@ -301,26 +301,3 @@ class Evidence(TypedDict):
     reach: list[ReachEvidence]
     routes: list[RoutesEvidence]
     missing: list[Missing]
-
-
-# Headers an answer keeps.
-HEADERS = (
-    "access-control-allow-credentials",
-    "access-control-allow-origin",
-    "allow",
-    "cache-control",
-    "content-security-policy",
-    "content-type",
-    "date",
-    "location",
-    "openai-processing-ms",
-    "retry-after",
-    "server",
-    "strict-transport-security",
-    "transfer-encoding",
-    "via",
-    "www-authenticate",
-    "x-content-type-options",
-    "x-powered-by",
-    "x-request-id",
-)

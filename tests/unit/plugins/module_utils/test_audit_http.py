@@ -8,17 +8,12 @@ import datetime
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import audit_http, audit_tls
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import evidence
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 ENDPOINT = {"address": "fd00::1", "port": 443, "tls": True, "server_name": ""}
-
-
-def test_headers_are_those_of_the_evidence() -> None:
-    assert audit_http.HEADERS == evidence.HEADERS
 
 
 def test_the_target_goes_out_as_it_is() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -34,8 +35,9 @@ class Place:
         names = ("certificate", "key", "authority", "authority_key") if private else ("certificate", "key")
         given = {name: str(getattr(self, name)) for name in names} | {"names": [NAME], **more}
         text = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_check_mode": check, **given}})
-        argv = [sys.executable, str(certificate.__file__)]
-        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        argv = [sys.executable, "-m", certificate.__name__]
+        done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False, env=environment)
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 

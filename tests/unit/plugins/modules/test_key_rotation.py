@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ OLD = "an-old-key-of-32-characters-1234"
 
 def run(check: bool = False, **parameters: Any) -> tuple[int, dict[str, Any]]:
     given = json.dumps({"ANSIBLE_MODULE_ARGS": {"grace_seconds": 60, "_ansible_check_mode": check, **parameters}})
-    argv = [sys.executable, str(key_rotation.__file__)]
-    done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-m", key_rotation.__name__]
+    done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False, env=environment)
     return done.returncode, json.loads(done.stdout)
 
 
@@ -63,7 +65,7 @@ def test_check_mode_writes_nothing(key: Path) -> None:
 
 
 def test_an_interruption_between_the_two_files_leaves_the_old_key(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, written = key_rotation.write, []
+    real, written = key_rotation.keys.write, []
 
     def write(path: str, content: bytes) -> None:
         if written:
@@ -71,7 +73,7 @@ def test_an_interruption_between_the_two_files_leaves_the_old_key(key: Path, mon
         written.append(path)
         real(path, content)
 
-    monkeypatch.setattr(key_rotation, "write", write)
+    monkeypatch.setattr(key_rotation.keys, "write", write)
     with pytest.raises(KeyboardInterrupt):
         key_rotation.rotate(str(key), OLD.encode(), [], 1000, 1060)
     assert key.read_text() == OLD + "\n"
