@@ -12,15 +12,12 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import runs
 from lab.paths import lab_directory
 from lab.testing import Console
 
-SITE = Path(__file__).parents[3] / "playbooks/site.yml"
 # Default of gateway.limits.body_bytes.
 BODY_BYTES = 10 * 1024 * 1024
 PUBLIC = {"198.51.100.150", "2001:db8:6b::50"}
@@ -202,20 +199,3 @@ def test_without_the_firewall_and_the_proxy_the_counter_counts(
         assert elsewhere() == 1
     finally:
         engine.run("nft", "-f", "/etc/hardened-vllm/firewall.nft")
-
-
-def test_with_no_hosts_declared_there_are_images_in_requests_only(
-    lab_name: str, ask: Ask, inline: Callable[[int], str], seen: Seen, elsewhere: Elsewhere
-) -> None:
-    """The last: the engine stays so."""
-    done = runs.play(lab_name, SITE, images_scenario_declared=False)
-    assert done.code == 0, done.text
-    for url in (
-        "http://images.example.org/picture",
-        "http://198.51.100.150/picture",
-        "http://media-disabled.invalid/picture",
-    ):
-        assert ask(url) >= 400, url
-    assert seen() == []
-    assert elsewhere() == 0
-    assert ask(inline(0)) == 200
