@@ -17,7 +17,11 @@ from pathlib import Path
 
 STARTS = {"documented": (8101, []), "recommended": (8102, ["--allowed-media-domains", "images.example.org"])}
 URLS = {
-    "documented": ["http://other.example.org/picture", "http://169.254.169.254/picture"],
+    "documented": [
+        "http://other.example.org/picture",
+        "http://169.254.169.254/picture",
+        "http://images.example.org/large",
+    ],
     "recommended": [
         "http://images.example.org/picture",
         "http://other.example.org/picture",

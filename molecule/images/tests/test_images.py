@@ -7,8 +7,10 @@ prepare.yml shows the same vLLM without the collection fetch from other hosts, a
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +18,8 @@ import pytest
 from lab.paths import lab_directory
 from lab.testing import Console
 
+# Default of gateway.limits.body_bytes.
+BODY_BYTES = 10 * 1024 * 1024
 PUBLIC = {"198.51.100.150", "2001:db8:6b::50"}
 # Every packet that opens something and leaves the engine's host, but for those to the proxy.
 WATCH = """
@@ -67,6 +71,12 @@ SPELLINGS = (
 Ask = Callable[[str], int]
 
 
+def request(url: str) -> str:
+    """Return the body of a request to look at the image of a URL."""
+    content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
+    return json.dumps({"model": "llava", "max_tokens": 1, "messages": [{"role": "user", "content": content}]})
+
+
 @pytest.fixture(scope="session")
 def ask(console: Callable[[str], Console], lab_name: str) -> Ask:
     """Have the engine look at the image of a URL, as a gateway asks it; return the status."""
@@ -75,12 +85,37 @@ def ask(console: Callable[[str], Console], lab_name: str) -> Ask:
     argv += ["-H", "Content-Type: application/json", "http://10.227.1.11:8000/v1/chat/completions"]
     console("gateway").run("sh", "-c", "umask 077; cat > /run/key", given=f"Authorization: Bearer {key}\n")
 
+    return lambda url: int(console("gateway").run(*argv, given=request(url)))
+
+
+@pytest.fixture(scope="session")
+def ask_as_tenant(lab_name: str) -> Ask:
+    """Ask through the gateway, from this machine; return the status."""
+    lab = lab_directory(lab_name)
+    key = (lab / "secrets/tenants/acme/k1.key").read_text().strip()
+    argv = ["curl", "-sS", "--max-time", "90", "-o", "/dev/null", "-w", "%{http_code}", "-d", "@-"]
+    argv += [
+        "-H",
+        f"Authorization: Bearer {key}",
+        "-H",
+        "Content-Type: application/json",
+        "--cacert",
+        str(lab / "tls/ca.pem"),
+    ]
+    argv += ["--resolve", "gateway.example.org:443:10.227.2.20", "https://gateway.example.org/v1/chat/completions"]
+
     def send(url: str) -> int:
-        content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
-        body = {"model": "llava", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
-        return int(console("gateway").run(*argv, given=json.dumps(body)))
+        return int(subprocess.run(argv, input=request(url), capture_output=True, text=True, check=True).stdout)
 
     return send
+
+
+@pytest.fixture(scope="session")
+def inline(console: Callable[[str], Console]) -> Callable[[int], str]:
+    """Return a function to the world's picture as a data: URL; what is appended to make it so long no decoder reads."""
+    read = "import sys, urllib.request; sys.stdout.write(urllib.request.urlopen('http://198.51.100.150/picture').read().hex())"
+    picture = bytes.fromhex(console("world").run("python3", "-c", read))
+    return lambda length: f"data:image/png;base64,{base64.b64encode(picture.ljust(length, bytes(1))).decode()}"
 
 
 @pytest.fixture
@@ -134,7 +169,19 @@ def test_a_name_that_changes_its_answer_ends_at_the_proxy(ask: Ask, seen: Seen, 
 
 
 def test_a_larger_item_than_declared_is_refused(ask: Ask) -> None:
+    """vLLM of itself takes this picture, as prepare.yml shows."""
     assert ask("http://images.example.org/large") >= 400
+
+
+def test_an_image_in_the_request_is_held_to_the_limit_of_a_request(
+    ask: Ask, ask_as_tenant: Ask, inline: Callable[[int], str], seen: Seen, elsewhere: Elsewhere
+) -> None:
+    """An engine takes it, however long; the limit of one item is of what is got by URL."""
+    assert ask(inline(BODY_BYTES)) == 200
+    assert ask_as_tenant(inline(BODY_BYTES)) == 413
+    assert ask_as_tenant(inline(0)) == 200
+    assert seen() == []
+    assert elsewhere() == 0
 
 
 def test_without_the_firewall_and_the_proxy_the_counter_counts(

@@ -125,7 +125,8 @@ def serve(stream, record):
         elif path == "/redirect":
             answer = f"HTTP/1.1 302 Found\r\nLocation: http://{METADATA}/secret\r\nContent-Length: 0\r\n\r\n".encode()
         elif path == "/large":
-            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + b"x" * 2000000
+            # A picture all the same: no decoder reads what follows its end.
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n" + PICTURE.ljust(2000000, b"x")
         elif path == "/endless":
             stream.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             for _ in range(100):
