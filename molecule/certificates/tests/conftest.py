@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-import subprocess
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab import runs
 from testinfra.host import Host
 
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -23,10 +23,9 @@ def gateway(node: Callable[[str], Host]) -> Host:
     return node("gateway")
 
 
-def playbook(*options: str, name: str = "molecule/certificates/converge.yml") -> subprocess.CompletedProcess[str]:
+def playbook(*options: str, name: str = "molecule/certificates/converge.yml") -> runs.Run:
     """Run a playbook against the gateway."""
-    argv = ["ansible-playbook", "-i", str(LAB / "inventory"), "--limit", "vllm_gateways", name, *options]
-    return subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False)
+    return runs.play("certificates", CHECKOUT / name, "--limit=vllm_gateways", *options)
 
 
 def issuer(name: str) -> list[str]:
