@@ -18,7 +18,9 @@ from lab.testing import Console
 
 # A login writes these; it is the operator's, not the audit's. Services with a private /tmp that a timer starts come and go
 # below /var/tmp.
-TRACES = r"^/(?:proc|sys|dev|run|tmp)(?:/|$)|^/var/log/(?:journal|wtmp|lastlog|btmp)|^/var/lib/systemd/linger|^/var/tmp$"
+TRACES = (
+    r"^/(?:proc|sys|dev|run|tmp)(?:/|$)|^/var/log/(?:journal|wtmp|lastlog|btmp)|^/var/lib/systemd/linger|^/var/tmp$"
+)
 SNAPSHOT = r"""
 find / -xdev -printf '%p %y %m %U:%G %s %T@ %C@\n' | sort
 systemctl list-unit-files --type=service,socket,timer,path,mount,target --no-pager --no-legend
