@@ -59,7 +59,8 @@ def small_disk(head: Console) -> Iterator[None]:
 @pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_stops_the_run_and_nothing_else(service: Service, head: Console) -> None:
     since = head.run("systemctl", "show", "--property=ExecMainStartTimestamp", UNIT)
-    run = play("site", vllm_cluster=declared(install={"method": "index", "python": "/usr/bin/python3"}))
+    cluster = declared(install={"method": "index", "python": "/usr/bin/python3"})
+    run = play("site", vllm_cluster=cluster, site_restart_ok=True)
     assert run.code != 0
     assert "/opt/hardened-vllm" in run.text
     assert "free" in run.text
@@ -68,7 +69,11 @@ def test_a_full_disk_stops_the_run_and_nothing_else(service: Service, head: Cons
 
 
 def test_a_state_that_does_not_start_is_taken_back(service: Service) -> None:
-    run = play("site", vllm_cluster=declared(engine={"arguments": {**ARGUMENTS, "max-model-len": 100_000_000}}))
+    cluster = declared(engine={"arguments": {**ARGUMENTS, "max-model-len": 100_000_000}})
+    refused = play("site", vllm_cluster=cluster)
+    assert refused.code != 0
+    assert "hardened.vllm.upgrade" in refused.text
+    run = play("site", vllm_cluster=cluster, site_restart_ok=True)
     assert run.code != 0
     assert "max_model_len" in run.text
     assert "engine1" in run.text

@@ -15,7 +15,7 @@ from .test_5_failures import declared
 
 
 def test_tensor_parallel_over_two_nodes(service: Service, console: Callable[[str], Console]) -> None:
-    run = play("site", vllm_cluster=declared(topology="tensor_parallel"))
+    run = play("site", vllm_cluster=declared(topology="tensor_parallel"), site_restart_ok=True)
     assert run.code == 0, run.text
     assert service.generates()
     bound = {address for address, port in listening(console("engine1")) if port == 29501}
