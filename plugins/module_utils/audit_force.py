@@ -12,7 +12,13 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from ansible_collections.hardened.vllm.plugins.module_utils import audit_secrets
 from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import Process
-from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown, read_text, run, under
+from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import (
+    Unknown,
+    read_optional,
+    read_text,
+    run,
+    under,
+)
 
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "DropInPaths", "NeedDaemonReload", "MainPID",
@@ -70,14 +76,7 @@ def _has_nftables(root: str) -> bool:
     # Without a directory of modules none can be loaded, so asking is harmless.
     if not os.path.exists(modules + "/modules.dep"):
         return True
-    return "/nf_tables.ko" in _optional(modules + "/modules.builtin")
-
-
-def _optional(path: str) -> str:
-    try:
-        return read_text(path)
-    except Unknown:  # absence is the answer here
-        return ""
+    return "/nf_tables.ko" in read_optional(modules + "/modules.builtin")
 
 
 def legacy_tables(root: str) -> Dict[str, List[str]]:

@@ -10,7 +10,7 @@ import re
 from typing import Any, Dict, List, Optional
 
 from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import Process
-from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown, read_text
+from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown, read_optional, read_text
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_network import (
     TCP_LISTEN,
     UDP_UNCONNECTED,
@@ -57,19 +57,12 @@ def namespaces(proc: str, processes: Dict[int, Process], unknown: List[Dict[str,
 def addresses(net: str) -> List[str]:
     """Return the addresses a namespace has, loopback and link-local ones left out."""
     found = []
-    for text in _LOCAL.findall(_optional(net + "/fib_trie")):
+    for text in _LOCAL.findall(read_optional(net + "/fib_trie")):
         found.append(ipaddress.ip_address(text))
-    for line in _optional(net + "/if_inet6").splitlines():
+    for line in read_optional(net + "/if_inet6").splitlines():
         found.append(ipaddress.ip_address(bytes.fromhex(line.split()[0])))
     kept = {address for address in found if not address.is_loopback and not address.is_link_local}
     return [str(address) for address in sorted(kept, key=lambda address: (address.version, address))]
-
-
-def _optional(path: str) -> str:
-    try:
-        return read_text(path)
-    except Unknown:  # a kernel without that protocol has no such file
-        return ""
 
 
 def listeners(

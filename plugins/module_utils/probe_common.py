@@ -61,6 +61,14 @@ def read_text(path: str) -> str:
         raise Unknown("%s cannot be read: %s" % (path, error.strerror)) from None
 
 
+def read_optional(path: str) -> str:
+    """Content of a text file, empty when it is missing or unreadable: for files whose absence is an answer."""
+    try:
+        return read_text(path)
+    except Unknown:
+        return ""
+
+
 def under(root: str, path: str) -> str:
     """`path` seen from another root directory (the tests look at a made-up host)."""
     return os.path.join(root, path.lstrip("/"))

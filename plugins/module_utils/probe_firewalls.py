@@ -9,7 +9,12 @@ import os
 import re
 from typing import Any, Dict, List, Optional
 
-from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown, read_text, run, under
+from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import (
+    Unknown,
+    read_optional,
+    run,
+    under,
+)
 
 OWN_TABLE = "hardened_vllm"
 
@@ -120,25 +125,18 @@ def other_firewalls(
         if _file_matches(root, "/etc/nftables.conf", r"(?m)^\s*flush\s+ruleset"):
             note("nftables.service", "/etc/nftables.conf starts with flush ruleset")
     for names, label in (("/proc/net/ip_tables_names", "IPv4"), ("/proc/net/ip6_tables_names", "IPv6")):
-        text = _optional_text(under(root, names))
+        text = read_optional(under(root, names))
         for table in text.split():
             note("iptables-legacy", "%s table %s" % (label, table))
     return {tool: found[tool] for tool in sorted(found)}
 
 
-def _optional_text(path: str) -> str:
-    try:
-        return read_text(path)
-    except Unknown:  # absence is the answer here: no such tool
-        return ""
-
-
 def _file_matches(root: str, path: str, pattern: str) -> bool:
-    return re.search(pattern, _optional_text(under(root, path))) is not None
+    return re.search(pattern, read_optional(under(root, path))) is not None
 
 
 def _process_names(root: str) -> List[str]:
     proc = under(root, "/proc")
     return sorted(
-        {_optional_text("%s/%s/comm" % (proc, entry)).strip() for entry in os.listdir(proc) if entry.isdigit()}
+        {read_optional("%s/%s/comm" % (proc, entry)).strip() for entry in os.listdir(proc) if entry.isdigit()}
     )

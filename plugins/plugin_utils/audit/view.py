@@ -146,6 +146,13 @@ class View:
                 return f"{fact} could not be looked at: {reasons[0] if reasons else 'no reason was given'}"
         return None
 
+    def known(self, *facts: str, control: str = "") -> HostEvidence | Unchecked:
+        """Return the host's evidence when all of ``facts`` are known, else why ``control`` cannot be judged here."""
+        why = self.lacks(*facts)
+        if why is not None or self.evidence is None:
+            return Unchecked(why or self.absent, control)
+        return self.evidence
+
     def processes(self, *kinds: str) -> list[Process]:
         """Return the processes found, of ``kinds`` or of all."""
         found = (self.evidence["processes"] if self.evidence is not None else None) or []

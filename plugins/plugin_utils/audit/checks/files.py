@@ -16,10 +16,8 @@ LOG = "/var/log/hardened-vllm-gateway"
 
 
 def _files(view: View, control: str) -> Sequence[File] | Said:
-    why = view.lacks("files")
-    if why is not None or view.evidence is None:
-        return Unchecked(why or view.absent, control)
-    return view.evidence["files"] or []
+    evidence = view.known("files", control=control)
+    return evidence if isinstance(evidence, Unchecked) else evidence["files"] or []
 
 
 def _gaps(view: View, prefix: str) -> list[str]:

@@ -19,13 +19,13 @@ Allowance = tuple[str, str, str, str, str]
 def _objects(view: View, control: str) -> nft.Objects | Said:
     if view.part is None:
         return Absent("no plan says what the firewall should be", control)
-    why = view.lacks("nftables")
-    if why is not None:
-        return Unchecked(why, control)
-    found = view.evidence["nftables"] if view.evidence is not None else None
-    if not nft.has_table(found or []):
+    evidence = view.known("nftables", control=control)
+    if isinstance(evidence, Unchecked):
+        return evidence
+    found = evidence["nftables"] or []
+    if not nft.has_table(found):
         return view.finding(control, "table inet hardened_vllm", "no such table", "the table the plan asks for")
-    return found or []
+    return found
 
 
 def firewall_drift(view: View) -> Iterator[Said]:
@@ -229,11 +229,11 @@ def forged_sources(view: View) -> Iterator[Said]:
 
 def foreign_firewall(view: View) -> Iterator[Said]:
     """Judge whether no other table redirects packets before ours, or publishes ports past it."""
-    why = view.lacks("nftables")
-    if why is not None or view.evidence is None:
-        yield Unchecked(why or view.absent)
+    evidence = view.known("nftables")
+    if isinstance(evidence, Unchecked):
+        yield evidence
         return
-    objects = view.evidence["nftables"] or []
+    objects = evidence["nftables"] or []
     planned = ",".join(str(listener["ports"]) for listener in view.listeners())
     for entry in objects:
         chain = entry.get("chain") or {}
@@ -259,7 +259,7 @@ def foreign_firewall(view: View) -> Iterator[Said]:
             severity=Severity.ERROR if view.part is not None else Severity.WARNING,
             remedy="Publish the port on 127.0.0.1 only, or remove the container.",
         )
-    for family, tables in (view.evidence["legacy_tables"] or {}).items():
+    for family, tables in (evidence["legacy_tables"] or {}).items():
         if tables:
             found = f"tables {', '.join(tables)} of iptables-legacy ({family})"
             yield view.finding(

@@ -26,13 +26,13 @@ def listening_sockets(view: View) -> Iterator[Said]:
     if view.part is None:
         yield Absent("no plan says what should listen")
         return
-    why = view.lacks("listeners", "namespaces")
-    if why is not None or view.evidence is None:
-        yield Unchecked(why or view.absent)
+    evidence = view.known("listeners", "namespaces")
+    if isinstance(evidence, Unchecked):
+        yield evidence
         return
-    own = {space["id"] for space in view.evidence["namespaces"] or [] if space["host"]}
+    own = {space["id"] for space in evidence["namespaces"] or [] if space["host"]}
     looked = 0
-    for socket in view.evidence["listeners"] or []:
+    for socket in evidence["listeners"] or []:
         client = socket["protocol"] == "udp" and socket["port"] in CLIENTS
         if socket["namespace"] not in own or is_loopback(socket["address"]) or client:
             continue
@@ -84,11 +84,11 @@ def kernel_settings(view: View) -> Iterator[Said]:
     if view.part is None or not view.part["sysctl"]:
         yield Absent("no kernel setting is planned here")
         return
-    why = view.lacks("sysctl")
-    if why is not None or view.evidence is None:
-        yield Unchecked(why or view.absent)
+    evidence = view.known("sysctl")
+    if isinstance(evidence, Unchecked):
+        yield evidence
         return
-    found: Mapping[str, str | None] = view.evidence["sysctl"] or {}
+    found: Mapping[str, str | None] = evidence["sysctl"] or {}
     for name, wanted in sorted(view.part["sysctl"].items()):
         if name not in found:
             yield Unchecked(f"{name} was not read")
@@ -104,11 +104,11 @@ def _words(value: str | None) -> list[str]:
 
 def rdma_devices(view: View) -> Iterator[Said]:
     """Judge whether RDMA devices, which pass every packet filter, are isolated by something that is named."""
-    why = view.lacks("rdma_devices")
-    if why is not None or view.evidence is None:
-        yield Unchecked(why or view.absent)
+    evidence = view.known("rdma_devices")
+    if isinstance(evidence, Unchecked):
+        yield evidence
         return
-    names = sorted(str(device.get("name", device)) for device in view.evidence["rdma_devices"] or [])
+    names = sorted(str(device.get("name", device)) for device in evidence["rdma_devices"] or [])
     if not names:
         yield Looked("NET-13", "no RDMA device")
     elif view.plan is not None and view.plan.get("rdma_isolated_by"):
@@ -125,15 +125,15 @@ def rdma_devices(view: View) -> Iterator[Said]:
 
 def service_accounts(view: View) -> Iterator[Said]:
     """Judge whether accounts that services run as are for nothing else."""
-    why = view.lacks("users")
-    if why is not None or view.evidence is None:
-        yield Unchecked(why or view.absent)
+    evidence = view.known("users")
+    if isinstance(evidence, Unchecked):
+        yield evidence
         return
     names = _wanted(view)
     if not names:
         yield Absent("no vLLM is planned or running here")
         return
-    known = {account["name"]: account for account in view.evidence["users"] or []}
+    known = {account["name"]: account for account in evidence["users"] or []}
     for name in names:
         account = known.get(name)
         if account is None:

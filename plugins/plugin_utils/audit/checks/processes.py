@@ -12,7 +12,7 @@ from ... import catalogue
 from ...catalogue.advisories import advisories, first_without
 from ...problems import Severity
 from ..evidence import Process
-from ..view import Absent, Looked, Said, Unchecked, View
+from ..view import Absent, Looked, Said, Unchecked, View, is_loopback
 from . import settings
 
 KINDS = ("vllm", "vllm-worker", "ray", "ray-dashboard", "mooncake", "nixl", "lmcache")
@@ -155,13 +155,13 @@ def running_ray(view: View) -> Iterator[Said]:
         else:
             yield Looked("ENG-14", name)
     if view.processes("ray-dashboard"):
-        why = view.lacks("listeners")
-        if why is not None or view.evidence is None:
-            yield Unchecked(why or view.absent)
+        evidence = view.known("listeners")
+        if isinstance(evidence, Unchecked):
+            yield evidence
             return
-        for socket in view.evidence["listeners"] or []:
+        for socket in evidence["listeners"] or []:
             shown = any(owner["kind"] == "ray-dashboard" for owner in socket["processes"])
-            if shown and not settings.loopback(socket["address"]):
+            if shown and not is_loopback(socket["address"]):
                 yield view.finding(
                     "ENG-14",
                     f"Ray's dashboard on {socket['address']} port {socket['port']}",

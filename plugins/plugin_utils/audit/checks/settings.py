@@ -19,7 +19,7 @@ from ...linting.rules import version as parsed
 from ...linting.texts import text
 from ..controls import control_of_rule
 from ..evidence import Process
-from ..view import Absent, Looked, Said, Unchecked, View, is_loopback
+from ..view import Absent, Looked, Said, Unchecked, View
 
 # The digest of an empty secret: an option that was given nothing.
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -60,11 +60,6 @@ def shown(name: str, value: str | None) -> str:
         return f"no {name}"
     short = _DIGEST.sub(lambda found: f"sha256:{found[1][:12]}", value)
     return f"{name}={short[:120]}"
-
-
-def loopback(address: str) -> bool:
-    """Tell whether a listening address is its own host's alone."""
-    return is_loopback(address)
 
 
 def version_of(process: Process) -> str | None:
@@ -167,14 +162,14 @@ def known_secrets(view: View) -> Iterator[Said]:
     if not view.secrets:
         yield Absent("no digests of secrets were given")
         return
-    why = view.lacks("processes", "units")
-    if why is not None or view.evidence is None:
-        yield Unchecked(why or view.absent)
+    evidence = view.known("processes", "units")
+    if isinstance(evidence, Unchecked):
+        yield evidence
         return
     texts = {f"arguments of {place(one)}": " ".join(one["argv"]) for one in view.processes()}
     for one in view.processes():
         texts[f"environment of {place(one)}"] = " ".join(filter(None, (one["environment"] or {}).values()))
-    texts |= {f"unit {name}": unit.get("FragmentText", "") for name, unit in (view.evidence["units"] or {}).items()}
+    texts |= {f"unit {name}": unit.get("FragmentText", "") for name, unit in (evidence["units"] or {}).items()}
     for where, written in sorted(texts.items()):
         for name in sorted({view.secrets[one] for one in _DIGEST.findall(written) if one in view.secrets}):
             yield view.finding("ENG-05", f"{name} in {where}", f"the key {name}", "no key there")

@@ -48,10 +48,10 @@ ENGINE_ONLY: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def _unit(view: View, control: str, name: str) -> Mapping[str, str] | Said:
-    why = view.lacks("units")
-    if why is not None or view.evidence is None:
-        return Unchecked(why or view.absent, control)
-    found = (view.evidence["units"] or {}).get(name)
+    evidence = view.known("units", control=control)
+    if isinstance(evidence, Unchecked):
+        return evidence
+    found = (evidence["units"] or {}).get(name)
     if found is None or found.get("LoadState") in ("not-found", "masked"):
         return view.finding(control, name, "no such unit", "the planned unit, running")
     return found
