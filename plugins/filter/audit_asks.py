@@ -16,24 +16,13 @@ name: audit_asks
 short_description: Say which routes an audit asks of which servers from one place
 version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: hardened.vllm.audit.questions
 description:
   - Gateways of the plans are asked for every route of the release, with no key, a wrong one and, where O(key) names one, a right one; some routes in
     disguises too. Everything else that was found open is asked for what vLLM, or Ray, would answer there.
   - Nothing that is asked changes a server.
 positional: _input, place
 options:
-  _input:
-    description: Evidence of the hosts by inventory name, each as M(hardened.vllm.audit_host) returns it.
-    type: dict
-    required: true
-  place:
-    description: Inventory name of the place that asks.
-    type: str
-    required: true
-  plans:
-    description: Plans by cluster.
-    type: dict
-    default: {}
   reach:
     description: What M(hardened.vllm.audit_reach) found from the places.
     type: list

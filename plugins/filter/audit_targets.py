@@ -16,19 +16,12 @@ name: audit_targets
 short_description: Say which ports of which hosts an audit tries from one place
 version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: hardened.vllm.audit.questions
 description:
   - Observers, strangers and the controller try O(ports). Members of a cluster try what listens, what is planned and what vLLM, Ray and their
     helpers use by default.
 positional: _input, place, standing
 options:
-  _input:
-    description: Evidence of the hosts by inventory name, each as M(hardened.vllm.audit_host) returns it.
-    type: dict
-    required: true
-  place:
-    description: Inventory name of the place that tries.
-    type: str
-    required: true
   standing:
     description: What the place is.
     type: str
@@ -36,10 +29,6 @@ options:
     required: true
   declared:
     description: Addresses the inventory names, by host.
-    type: dict
-    default: {}
-  plans:
-    description: Plans by cluster.
     type: dict
     default: {}
   ports:

@@ -10,6 +10,7 @@ short_description: Read everything an audit of vLLM needs to know about a host, 
 version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: [hardened.vllm.audit]
 description:
   - Looks at any Linux host, whether this collection set it up or not, in one remote execution.
   - Finds the sockets of every network namespace, containers' too, with the process behind each; what runs of vLLM, Ray, Mooncake,
@@ -39,13 +40,6 @@ options:
     type: list
     elements: str
     default: [nginx, libnginx-mod-http-js, squid, nftables, python3, systemd, openssl, podman, docker.io]
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode, it only reads.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is nothing to show.
 notes:
   - Run it as root; otherwise most facts about the processes of others are unknown.
   - With pipelining (C(ansible_pipelining=true)) not even a temporary file is written.

@@ -10,21 +10,13 @@ short_description: Say which ports of other hosts this host can reach
 version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: [hardened.vllm.audit, hardened.vllm.audit.place]
 description:
   - Tries to connect to every port asked for, from the host it runs on, in one remote execution. Nothing is sent over a connection that is
     made; it is reset at once. UDP ports get one small datagram.
   - The number of new connections a second, of connections at a time and the time of the whole are bounded. Ports it does not come to are
     told as C(untried); addresses no route leads to are named in C(unknown).
 options:
-  observer:
-    description: Name of this host in the inventory, for the evidence.
-    type: str
-    required: true
-  standing:
-    description: What this host is to those it looks at.
-    type: str
-    choices: [observer, stranger, peer, gateway, monitor, controller]
-    default: observer
   targets:
     description: What to look at.
     type: list
@@ -63,13 +55,6 @@ options:
     description: Seconds after which the whole scan ends; the rest is told as untried.
     type: float
     default: 300
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode, it only looks.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is nothing to show.
 """
 
 EXAMPLES = r"""
@@ -105,10 +90,8 @@ import itertools
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import audit_scan
-from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import moment
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_place, audit_scan
 
-FORMAT = 1
 QUESTION = b"\x00"
 PROTOCOLS = ("tcp", "udp")
 
@@ -163,38 +146,30 @@ def collect(params):
         "tcp": scan.tcp(turns(routed)),
         "udp": scan.udp([(address, port) for _host, address, ports in routed for port in ports["udp"]], QUESTION),
     }
-    return {
-        "format": FORMAT,
-        "kind": "reach",
-        "observer": params["observer"],
-        "standing": params["standing"],
-        "sources": sorted({own for own in sources.values() if own is not None}),
-        "taken": moment(started),
-        "seconds": round(time.time() - started, 2),
-        "reached": [
+    return audit_place.document(
+        "reach",
+        params,
+        started,
+        sources=sorted({own for own in sources.values() if own is not None}),
+        reached=[
             reached(host, address, protocol, ports[protocol], states[protocol])
             for host, address, ports in routed
             for protocol in PROTOCOLS
             if ports[protocol]
         ],
-        "unknown": [
+        unknown=[
             {"fact": "reached:%s" % address, "reason": "no route leads there from %s" % params["observer"]}
             for address, own in sorted(sources.items())
             if own is None
         ],
-    }
+    )
 
 
 def main():
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "observer": {"type": "str", "required": True},
-            "standing": {
-                "type": "str",
-                "choices": ["observer", "stranger", "peer", "gateway", "monitor", "controller"],
-                "default": "observer",
-            },
+            **audit_place.PLACE,
             "targets": {
                 "type": "list",
                 "elements": "dict",

@@ -10,21 +10,13 @@ short_description: Ask HTTP servers for routes and say how they answered
 version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: [hardened.vllm.audit, hardened.vllm.audit.place]
 description:
   - Sends requests byte for byte, targets as they are written, from the host it runs on, in one remote execution; looks at TLS and certificate of each
     server.
   - Of an answer it keeps the status, a few headers and one word for the kind of the body. Keys are never in the result.
   - A request with a body sends C({}), which every route of vLLM that takes one refuses as invalid.
 options:
-  observer:
-    description: Name of this host in the inventory, for the evidence.
-    type: str
-    required: true
-  standing:
-    description: What this host is to those it looks at.
-    type: str
-    choices: [observer, stranger, peer, gateway, monitor, controller]
-    default: observer
   endpoints:
     description: The servers.
     type: list
@@ -84,13 +76,6 @@ options:
     description: Seconds to wait for an answer.
     type: float
     default: 5
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode, it only asks.
-  diff_mode:
-    support: none
-    description: Changes nothing, so there is nothing to show.
 """
 
 EXAMPLES = r"""
@@ -144,10 +129,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import audit_http, audit_tls
-from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import moment
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_http, audit_place, audit_tls
 
-FORMAT = 1
 ASKED = ("method", "path", "target", "form", "key")
 PLAIN = {"method": "GET", "path": "/", "target": "/", "form": "plain", "key": "none"}
 
@@ -218,23 +201,20 @@ def collect(params):
                         jobs.append((target, "%s/%d" % (name, index), request))
         answers = list(pool.map(lambda job: answer_of(pace, keys, params["timeout"], *job), jobs))
     silent = [seen for seen in endpoints if not seen["tls"] and not seen["speaks"]["plain"]]
-    return {
-        "format": FORMAT,
-        "kind": "routes",
-        "observer": params["observer"],
-        "standing": params["standing"],
-        "taken": moment(started),
-        "seconds": round(time.time() - started, 2),
-        "endpoints": endpoints,
-        "answers": answers,
-        "unknown": [
+    return audit_place.document(
+        "routes",
+        params,
+        started,
+        endpoints=endpoints,
+        answers=answers,
+        unknown=[
             {
                 "fact": "answers:%s:%d" % (seen["address"], seen["port"]),
                 "reason": "neither TLS nor HTTP is spoken there: %s" % (seen["error"] or "no answer"),
             }
             for seen in silent
         ],
-    }
+    )
 
 
 def answer_of(pace, keys, timeout, endpoint, number, request):
@@ -271,12 +251,7 @@ def main():
     """Entry point of the module."""
     module = AnsibleModule(
         argument_spec={
-            "observer": {"type": "str", "required": True},
-            "standing": {
-                "type": "str",
-                "choices": ["observer", "stranger", "peer", "gateway", "monitor", "controller"],
-                "default": "observer",
-            },
+            **audit_place.PLACE,
             "endpoints": {
                 "type": "list",
                 "elements": "dict",
