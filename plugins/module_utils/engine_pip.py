@@ -18,6 +18,18 @@ _NO_SPACE = "No space left on device"
 _NEARLY_FULL = 1 << 20
 
 
+# doc_fragments/wheels.py describes them.
+OPTIONS = {
+    "package": {"type": "str", "default": "vllm"},
+    "base_python": {"type": "path", "default": "/usr/bin/python3"},
+    "index_url": {"type": "str", "no_log": True},
+    "find_links": {"type": "path"},
+    "requirements": {"type": "list", "elements": "str", "default": []},
+    "destinations": {"type": "list", "elements": "str"},
+    "timeout_seconds": {"type": "int", "default": 3600},
+}
+
+
 class InstallError(Exception):
     """A release cannot be fetched or installed. The text is for the user."""
 

@@ -11,15 +11,12 @@ short_description: Gather all wheels of a release of vLLM for nodes that reach n
 version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: [hardened.vllm.wheels]
 description:
   - Fetches the release and everything it needs, as wheels only, and writes C(wheels.tar), C(requirements.lock) with a hash per
     wheel, and C(manifest.json) into O(directory).
   - Wheels fit one Python and one kind of machine, so run it on a node like those that will install from it. Nothing is installed.
 options:
-  package:
-    description: Distribution to gather.
-    type: str
-    default: vllm
   version:
     description: The release.
     type: str
@@ -28,27 +25,6 @@ options:
     description: Directory to write into. It must not exist, and is removed again when anything fails.
     type: path
     required: true
-  base_python:
-    description: Interpreter the wheels are for.
-    type: path
-    default: /usr/bin/python3
-  index_url:
-    description:
-      - Package index to ask. It may hold credentials, which are kept out of every output.
-      - Without it and without O(find_links), pip's configuration on the node decides.
-    type: str
-  find_links:
-    description: Directory on the node that holds wheels. Without O(index_url), no index is asked.
-    type: path
-  requirements:
-    description: Further lines for pip's requirements file, such as pins. If one has a C(--hash), all packages need one.
-    type: list
-    elements: str
-    default: []
-  timeout_seconds:
-    description: Time that pip may take.
-    type: int
-    default: 3600
 attributes:
   check_mode:
     description: Fetches nothing and says that it would.
@@ -92,14 +68,9 @@ from ansible_collections.hardened.vllm.plugins.module_utils import engine_bundle
 def argument_spec():
     """Return the module's options."""
     return {
-        "package": {"type": "str", "default": "vllm"},
+        **engine_pip.OPTIONS,
         "version": {"type": "str", "required": True},
         "directory": {"type": "path", "required": True},
-        "base_python": {"type": "path", "default": "/usr/bin/python3"},
-        "index_url": {"type": "str", "no_log": True},
-        "find_links": {"type": "path"},
-        "requirements": {"type": "list", "elements": "str", "default": []},
-        "timeout_seconds": {"type": "int", "default": 3600},
     }
 
 
@@ -117,7 +88,7 @@ def main():
         package=params["package"],
         version=params["version"],
         base_python=params["base_python"],
-        source=engine_pip.Source(params["index_url"], params["find_links"]),
+        source=engine_pip.Source(params["index_url"], params["find_links"], params["destinations"]),
         requirements=params["requirements"],
         timeout=params["timeout_seconds"],
     )

@@ -11,6 +11,7 @@ short_description: Have a certain release of vLLM ready to run
 version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
+extends_documentation_fragment: [hardened.vllm.wheels]
 description:
   - With O(method=existing) looks whether an interpreter on the node holds the expected release.
   - With O(method=index) installs the release into a virtual environment of its own, O(root)/O(version), beside those
@@ -36,44 +37,14 @@ options:
   python:
     description: Absolute path of the interpreter, with O(method=existing).
     type: path
-  package:
-    description: Distribution to install, with O(method=index).
-    type: str
-    default: vllm
   root:
     description: Directory of the environments, with O(method=index).
-    type: path
-  base_python:
-    description: Interpreter that makes the environment.
-    type: path
-    default: /usr/bin/python3
-  index_url:
-    description:
-      - Package index to install from. It may hold credentials, which are kept out of every output.
-      - Without it and without O(find_links), pip's configuration on the node decides.
-    type: str
-  find_links:
-    description:
-      - Directory on the node that holds wheels. Without O(index_url), no index is asked.
     type: path
   archive:
     description:
       - Bundle of wheels on the node, made by M(hardened.vllm.engine_bundle). It is the only source then, and is removed once
         the release is installed.
     type: path
-  requirements:
-    description:
-      - Further lines for pip's requirements file, such as pins. If one has a C(--hash), all packages need one.
-    type: list
-    elements: str
-    default: []
-  destinations:
-    description:
-      - Address blocks that pip may exchange packets with, and nobody else. It then runs in a unit of its own, with whose end they
-        are closed, and the installation fails on a host that cannot hold it back.
-      - Without it, pip is not held back.
-    type: list
-    elements: str
   bytes_needed:
     description: Free bytes that the filesystem of O(root) must have before an installation begins.
     type: int
@@ -84,10 +55,6 @@ options:
         nothing is fetched from anywhere.
     type: bool
     default: true
-  timeout_seconds:
-    description: Time that pip may take.
-    type: int
-    default: 3600
 attributes:
   check_mode:
     description: Reports whether it would install, and fails for too little space. An existing interpreter is verified.
@@ -138,21 +105,15 @@ from ansible_collections.hardened.vllm.plugins.module_utils import engine_pip, e
 def argument_spec():
     """Return the module's options."""
     return {
+        **engine_pip.OPTIONS,
         "method": {"type": "str", "choices": ["existing", "index"], "required": True},
         "version": {"type": "str", "required": True},
         "user": {"type": "str", "default": "vllm"},
         "python": {"type": "path"},
-        "package": {"type": "str", "default": "vllm"},
         "root": {"type": "path"},
-        "base_python": {"type": "path", "default": "/usr/bin/python3"},
-        "index_url": {"type": "str", "no_log": True},
-        "find_links": {"type": "path"},
         "archive": {"type": "path"},
-        "requirements": {"type": "list", "elements": "str", "default": []},
-        "destinations": {"type": "list", "elements": "str"},
         "bytes_needed": {"type": "int", "default": 0},
         "build": {"type": "bool", "default": True},
-        "timeout_seconds": {"type": "int", "default": 3600},
     }
 
 

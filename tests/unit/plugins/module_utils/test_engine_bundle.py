@@ -12,11 +12,17 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils import engine_bundle, engine_pip, engine_venv
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    commands,
+    engine_bundle,
+    engine_confined,
+    engine_pip,
+    engine_venv,
+)
 from ansible_collections.hardened.vllm.plugins.plugin_utils import lock
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
@@ -216,6 +222,25 @@ def test_a_release_that_cannot_be_fetched_leaves_nothing(public: Path) -> None:
         engine_pip.InstallError, match=r"fetching vllm 0\.99\.0 failed: (.|\n)*No matching distribution"
     ):
         engine_bundle.make(order(public / "wheels", version="0.99.0"), str(folder))
+    assert not folder.exists()
+
+
+def test_gathering_is_held_back_like_an_installation(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without destinations pip runs as it is; with some it runs where packets to others are dropped, or not at all."""
+    held: list[list[str]] = []
+
+    def confined(argv: list[str], destinations: list[str], _timeout: float, _scratch: str) -> str:
+        held.append(destinations)
+        raise commands.CommandError(f"{argv[0]}: this host does not hold the installer back")
+
+    monkeypatch.setattr(engine_confined, "run", confined)
+    folder, source = (
+        public / "held",
+        engine_pip.Source(find_links=str(public / "wheels"), destinations=["198.51.100.7/32"]),
+    )
+    with pytest.raises(engine_pip.InstallError, match="does not hold the installer back"):
+        engine_bundle.make(replace(order(public / "wheels"), source=source), str(folder))
+    assert held == [["198.51.100.7/32"]]
     assert not folder.exists()
 
 
