@@ -1,20 +1,15 @@
-"""What scenarios with stand-in engines share: how engines stand, load with its ledger, and the collection's playbooks."""
+"""What scenarios with stand-in engines share: how engines stand, and load with its ledger."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from lab.paths import CHECKOUT
 from lab.testing import Console
 
 NAME = "gateway.example.org"
@@ -64,13 +59,3 @@ def nothing_lost(ledger: dict[str, Any]) -> None:
     assert ledger["failed"] == []
     assert ledger["requests"] > 100 and ledger["streams"] > 30, "there was load"
     assert sum(ledger["releases"].values()) == ledger["requests"] + ledger["streams"]
-
-
-def start_play(inventory: Path, name: str, **variables: object) -> subprocess.Popen[str]:
-    """Start one of the collection's playbooks with extra variables."""
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory)]
-    argv += [f"playbooks/{name}.yml", "--extra-vars", json.dumps(variables)]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
-    return subprocess.Popen(
-        argv, cwd=CHECKOUT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab import runs
+from lab.paths import CHECKOUT
 from lab.testing import Console
 from lifecycle import support
 
@@ -29,10 +31,9 @@ def load(console: Callable[[str], Console], secrets: Path) -> support.Load:
 
 
 @pytest.fixture
-def start(lab_inventory: Path) -> Callable[..., subprocess.Popen[str]]:
+def start() -> Callable[..., subprocess.Popen[str]]:
     """A function that starts one of the collection's playbooks with extra variables."""
-
-    return lambda name, **variables: support.start_play(lab_inventory, name, **variables)
+    return lambda name, **variables: runs.start_play("lifecycle", CHECKOUT / "playbooks" / f"{name}.yml", **variables)
 
 
 @pytest.fixture

@@ -8,30 +8,7 @@ from typing import Any
 
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_policy as policy
 from ansible_collections.hardened.vllm.plugins.module_utils import firewall_words as words
-
-SETS = {
-    "gateways": {"ipv4": ["10.0.0.20"], "ipv6": ["FD00::20"]},
-    "operators": {"ipv4": ["10.1.0.0/24", "10.1.0.0/24"]},
-    "unused": {"ipv4": ["10.9.9.9"]},
-}
-
-
-def listener(**changed: Any) -> dict[str, Any]:
-    return {
-        "name": "api",
-        "protocol": "tcp",
-        "ports": "8000",
-        "interface": "eth0",
-        "from": ["gateways"],
-        "control": "NET-02",
-        "why": "API for the gateways",
-        **changed,
-    }
-
-
-SSH = listener(
-    **{"name": "ssh", "ports": "22,2200-2299", "interface": None, "from": ["operators"], "control": "NET-04"}
-)
+from support.policies import SETS, SSH, listener
 
 
 def test_the_policy_in_words() -> None:
