@@ -23,13 +23,16 @@ CONCERNED = (
 # Only names with such a word in them match, so that what stands before one (Environment=, another option) does not swallow it.
 _TELLING = r"(?i:key|token|secret|passw|passphrase|credential)"
 _VALUE = r"(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"']+)"
-_OPTION = re.compile(r"(?P<head>--(?P<name>[A-Za-z0-9_.-]*%s[A-Za-z0-9_.-]*)(?:=|\s+))%s" % (_TELLING, _VALUE))
-_ASSIGNED = re.compile(r"(?P<head>\b(?P<name>[A-Za-z0-9_]*%s[A-Za-z0-9_]*)=)%s" % (_TELLING, _VALUE))
+# Whoever writes into a log chooses the text, so each pattern starts at few places and tells by one look ahead: linear in its length.
+_OPTION = re.compile(
+    r"(?P<head>(?<!-)--(?P<name>(?=[A-Za-z0-9_.-]*%s)[A-Za-z0-9_.-]+)(?:=|\s+))%s" % (_TELLING, _VALUE)
+)
+_ASSIGNED = re.compile(r"(?P<head>\b(?P<name>(?=[A-Za-z0-9_]*%s)[A-Za-z0-9_]+)=)%s" % (_TELLING, _VALUE))
 _MEMBER = re.compile(
-    r"(?P<head>[\"'](?P<name>[A-Za-z0-9_.-]*%s[A-Za-z0-9_.-]*)[\"']\s*:\s*)(?P<value>\"[^\"]*\")" % _TELLING
+    r"(?P<head>[\"'](?P<name>(?=[A-Za-z0-9_.-]*%s)[A-Za-z0-9_.-]+)[\"']\s*:\s*)(?P<value>\"[^\"]*\")" % _TELLING
 )
 _BEARER = re.compile(r"(?P<head>\b(?P<name>[Bb]earer|[Bb]asic)\s+)(?!sha256:)(?P<value>[A-Za-z0-9._~+/=-]{6,})")
-_LOGIN = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://)(?P<value>[^/\s:@\"']*:[^/\s@\"']+)(?=@)")
+_LOGIN = re.compile(r"(?P<head>(?<![a-z0-9+.-])[a-z0-9+.-]+://)(?P<value>[^/\s:@\"']*:[^/\s@\"']+)(?=@)")
 
 
 def digest(value: str) -> str:

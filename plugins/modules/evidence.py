@@ -13,7 +13,8 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Writes sockets, processes, units, rules, addresses, recent journal and the digests of files into one compressed tar archive, mode 0600.
-  - Secrets do not go in. Files that hold some are there as digests only, and their values are replaced by digests in everything else.
+  - Secrets do not go in. Files that hold some are there as digests only, and their values are replaced by digests in everything else, as
+    is what command lines, units and the journal name a key, token or password.
   - What could not be had is named in the archive and returned; it does not fail the module.
 options:
   directory:
@@ -75,7 +76,7 @@ import tarfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import commands, files
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_secrets, commands, files
 
 UNITS = "hardened-vllm-*"
 COMMANDS = {
@@ -220,7 +221,8 @@ def main():
     try:
         texts, missing = gather(params)
         secrets = values(params["secret_files"])
-        archive = pack({name: masked(text, secrets) for name, text in texts.items()})
+        # Those of others are known by the names before them, ours by their values.
+        archive = pack({name: masked(audit_secrets.text(text), secrets) for name, text in texts.items()})
         os.makedirs(params["directory"], mode=0o700, exist_ok=True)
         files.write(path, files.State(files.FILE, archive, 0o600, os.geteuid(), os.getegid()))
     except OSError as error:

@@ -59,3 +59,19 @@ def test_texts_of_units_and_proxies() -> None:
     assert shown.count(DIGEST) == 3
     assert KEY not in audit_secrets.text(f"vllm serve m --enforce-eager --api-key {KEY} --port 1")
     assert audit_secrets.text(shown) == shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a" * 300_000, "-" * 300_000, "key" * 100_000, '"' + "key" * 100_000, "a://" * 75_000, 'key="' * 60_000],
+    ids=["letters", "dashes", "names", "quoted names", "schemes", "quotes"],
+)
+def test_a_line_made_to_be_slow_is_read_once(line: str) -> None:
+    """Whoever may write to the journal must not hold an audit or a quarantine up; in square time this would take minutes."""
+    hidden = audit_secrets.text(f"{line}\nAPI_KEY=hunter2\n")
+    assert hidden.endswith(f"\nAPI_KEY={audit_secrets.digest('hunter2')}\n")
+
+
+def test_a_login_is_hidden_whatever_the_scheme_begins_with() -> None:
+    for scheme in ("http", "1http", "x+http"):
+        assert audit_secrets.text(f"{scheme}://me:hunter2@h/") == f"{scheme}://{audit_secrets.digest('me:hunter2')}@h/"

@@ -60,6 +60,15 @@ def test_secrets_are_digests_everywhere(run) -> None:
     assert Path(result["path"]).parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_secret_of_somebody_elses_is_a_digest_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another program was given on its command line is in no file of ours."""
+    monkeypatch.setattr(commands, "run", lambda *_given: "1 root vllm serve /m --api-key sk-theirs-1234 --port 8000\n")
+    _result, texts = run()
+    digest = hashlib.sha256(b"sk-theirs-1234").hexdigest()
+    assert texts["processes.txt"] == f"1 root vllm serve /m --api-key sha256:{digest} --port 8000\n"
+    assert not [name for name, text in texts.items() if "sk-theirs" in text]
+
+
 def test_files_are_listed_with_what_they_are(run, tmp_path: Path) -> None:
     _result, texts = run()
     lines = {line.rsplit(" ", 1)[1]: line for line in texts["files.txt"].splitlines()}
