@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cache
@@ -108,3 +109,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
             if text := (done.stdout + done.stderr).strip():
                 report.sections.append((f"journal of {each.name}", text))
     return report
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, failure: str = "it did not come") -> float:
+    """Seconds until the condition holds; a test failure when it does not in time."""
+    start = time.monotonic()
+    while not condition():
+        if time.monotonic() - start > seconds:
+            pytest.fail(f"{failure} within {seconds:g} seconds")
+        time.sleep(0.3)
+    return time.monotonic() - start

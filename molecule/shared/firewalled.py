@@ -9,8 +9,6 @@ import os
 import re
 import shlex
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import yaml
 from lab import inventory, labs, runs
 from lab.progress import Progress
 from lab.runs import Run
-from lab.testing import Console
+from lab.testing import Console, wait_for
 
 LAB = os.environ["MOLECULE_SCENARIO_NAME"]
 ROOT = Path(__file__).parents[2]
@@ -126,13 +124,3 @@ def logs_in(name: str, seconds: float = 4) -> bool:
     command += ["-o", f"ConnectTimeout={int(seconds)}", "-o", "ControlPath=none", "-o", "BatchMode=yes"]
     address = hosts["hosts"][name]["ansible_host"]
     return subprocess.run([*command, f"root@{address}", "true"], capture_output=True, check=False).returncode == 0
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> float:
-    """Seconds until the condition holds; a test failure when it does not in time."""
-    start = time.monotonic()
-    while not condition():
-        if time.monotonic() - start > seconds:
-            pytest.fail(f"not within {seconds} seconds")
-        time.sleep(0.3)
-    return time.monotonic() - start

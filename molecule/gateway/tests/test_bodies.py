@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from gateway.support import EDGE4, LAB, NAME, Seen, playbook
+from lab.testing import wait_for
 from testinfra.host import Host
 
 BODIES = "/run/hardened-vllm-gateway/body"
@@ -28,10 +29,14 @@ def post(key: str, size: int) -> int:
     return connection.getresponse().status
 
 
+def workers(gateway: Host) -> set[str]:
+    """Return the processes of nginx's workers, those that end included."""
+    return set(gateway.check_output("pgrep --parent $(cat /run/hardened-vllm-gateway/nginx.pid)").split())
+
+
 def written(gateway: Host) -> int:
     """Return how many bytes nginx has sent to disks so far, its workers together."""
-    script = "cat $(pgrep --parent $(cat /run/hardened-vllm-gateway/nginx.pid) | sed 's,.*,/proc/&/io,')"
-    lines = gateway.check_output(script).splitlines()
+    lines = gateway.check_output("cat " + " ".join(f"/proc/{pid}/io" for pid in workers(gateway))).splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("write_bytes"))
 
 
@@ -61,11 +66,10 @@ def bodies_on_a_disk(gateway: Host) -> Iterator[None]:
     gateway.check_output(
         f"sed -i 's,client_body_temp_path .*,client_body_temp_path {place};,' /etc/hardened-vllm/gateway/nginx.conf"
     )
+    old = workers(gateway)
     gateway.check_output("systemctl reload hardened-vllm-gateway")
-    # What old workers wrote would be missing from the sum when they are gone.
-    gateway.check_output(
-        "for i in $(seq 100); do pgrep -f '[w]orker process is shutting down' > /dev/null || break; sleep 0.2; done"
-    )
+    # What old workers wrote would be missing from the sum when they are gone, and they have the old place.
+    wait_for(lambda: not old & workers(gateway), 30, "workers from before the reload did not end")
     yield
     assert playbook().returncode == 0
     gateway.check_output(f"rm -r {place}")

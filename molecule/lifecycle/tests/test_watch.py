@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from lab.testing import Console
+from lab.testing import Console, wait_for
 from lifecycle.support import UNIT
 
 API = "http://10.223.1.11:8000"
@@ -27,13 +27,6 @@ def run_of(engine: Console) -> str:
     return engine.shell(f"systemctl show -P InvocationID {UNIT}").strip()
 
 
-def wait(done: Callable[[], bool], why: str) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not done():
-        assert time.monotonic() < deadline, why
-        time.sleep(1)
-
-
 def test_silence_is_ended_once(console: Callable[[str], Console]) -> None:
     engine = console("engine1")
     engine.shell(f"rm -f /run/{WATCH}/state.json")
@@ -41,19 +34,20 @@ def test_silence_is_ended_once(console: Callable[[str], Console]) -> None:
     assert asked(engine, "fall silent") == "000"
     assert engine.shell(f"curl -s -o /dev/null -w '%{{http_code}}' {API}/health") == "200", "to /health all is well"
     assert asked(engine, "x") == "000"
-    wait(lambda: run_of(engine) not in (first, ""), "the watch did not restart it")
-    wait(lambda: asked(engine, "x") == "200", "it does not generate again")
+    wait_for(lambda: run_of(engine) not in (first, ""), SECONDS, "the watch did not restart it")
+    wait_for(lambda: asked(engine, "x") == "200", SECONDS, "it does not generate again")
     assert "2 times in a row: restarting" in engine.shell(f"journalctl -q --no-pager -o cat -t {WATCH}")
     second = run_of(engine)
     asked(engine, "fall silent")
-    wait(
+    wait_for(
         lambda: engine.start("systemctl", "is-failed", f"{WATCH}.service").stdout.strip() == "failed",
+        SECONDS,
         "the watch did not give up",
     )
     assert run_of(engine) == second, "one restart was allowed"
     assert "is left as it is" in engine.shell(f"journalctl -q --no-pager -o cat -t {WATCH}")
     engine.shell(f"systemctl restart {UNIT}; rm -f /run/{WATCH}/state.json")
-    wait(lambda: asked(engine, "x") == "200", "it does not generate after a restart by hand")
+    wait_for(lambda: asked(engine, "x") == "200", SECONDS, "it does not generate after a restart by hand")
 
 
 def test_what_somebody_stopped_stays_stopped(console: Callable[[str], Console]) -> None:
@@ -62,4 +56,4 @@ def test_what_somebody_stopped_stays_stopped(console: Callable[[str], Console]) 
     time.sleep(10)
     assert engine.start("systemctl", "is-active", UNIT).stdout.strip() == "inactive"
     engine.shell(f"systemctl start {UNIT}")
-    wait(lambda: asked(engine, "x") == "200", "it does not generate after its start")
+    wait_for(lambda: asked(engine, "x") == "200", SECONDS, "it does not generate after its start")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from lab.testing import wait_for
 from shared.firewalled import (
     PLAN,
     STATE,
@@ -21,7 +22,6 @@ from shared.firewalled import (
     play,
     sets_with,
     start_play,
-    wait_for,
 )
 
 GRACE = 10
