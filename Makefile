@@ -9,7 +9,7 @@ VERSION = $(shell sed -n 's/^version: *//p' galaxy.yml)
 RELEASES ?= 0.12.0 0.22.1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv machine demo demo-down lint unit integration page docs sanity test acceptance bench catalogue build clean
+.PHONY: help venv machine demo demo-down lint unit integration page docs site sanity test acceptance bench catalogue build clean
 
 help:
 	@echo "make demo                 a lab cluster on this machine that serves a real model (root, Debian 12)"
@@ -19,6 +19,7 @@ help:
 	@echo "make unit                 unit tests"
 	@echo "make integration          the installed collection, its playbooks and the real parser of vLLM"
 	@echo "make docs                 the pages made from the code's data"
+	@echo "make site                 the documentation as a site in .cache/site/html; dead links are errors"
 	@echo "make page                 the audit's page in a real browser: chromium and npm, a minute"
 	@echo "make sanity               ansible-test sanity, a part of lint"
 	@echo "make molecule-lifecycle   upgrades and rollbacks under load, too slow for make test"
@@ -60,6 +61,9 @@ integration: machine
 
 docs: venv
 	@PYTHONPATH=.cache:tests .venv/bin/python tools/make_docs.py && PYTHONPATH=.cache .venv/bin/python tools/make_rules.py
+
+site:
+	@scripts/site
 
 page: venv
 	@mkdir -p .cache/axe && cd .cache/axe && npm pack --silent axe-core@4.14.1 >/dev/null && tar xzf axe-core-4.14.1.tgz package/axe.min.js

@@ -3,7 +3,7 @@
 
 """Write the pages that come from the same data as the code.
 
-They are docs/controls.md, docs/declaration.md, docs/faults.md and docs/topologies.md.
+They are docs/controls.md, docs/declaration.md, docs/faults.md, docs/topologies.md and docs/troubleshooting.md.
 
 Usage: PYTHONPATH=.cache:tests python tools/make_docs.py [--check]
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 import make_controls
 import make_faults
 import make_topologies
+import make_troubleshooting
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.kinds import Kind, ListOf, Record
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.schema import CLUSTER, NODE
 
@@ -72,6 +73,7 @@ def main() -> int:
         DOCS / "declaration.md": declaration_page(),
         DOCS / "faults.md": make_faults.page(),
         DOCS / "topologies.md": make_topologies.page(),
+        DOCS / "troubleshooting.md": make_troubleshooting.page(),
     }
     for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
