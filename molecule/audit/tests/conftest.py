@@ -72,13 +72,16 @@ def expired(directory: Path) -> str:
 def reports(lab_inventory: Path, directory: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The directory of a whole run of playbooks/audit.yml against this lab, and what the run said."""
     place = tmp_path_factory.mktemp("audit")
+    key = tmp_path_factory.mktemp("signer") / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (place.parent / "allowed_signers").write_text(f"auditor {key.with_suffix('.pub').read_text()}")
     command = ["ansible-playbook", f"--inventory={lab_inventory}", str(ROOT / "playbooks/audit.yml")]
     command += ["-e", f"audit_report_dir={place}", "-e", f"audit_authority={directory / 'tls/ca.pem'}"]
     command += [
         "-e",
         json.dumps({"audit_strangers": ["stranger"], "audit_ports": "1-1024,5600,8000-9999", "audit_fail_on": "never"}),
     ]
-    command += ["-e", "audit_tenant_key=tenants/acme/k1"]
+    command += ["-e", "audit_tenant_key=tenants/acme/k1", "-e", f"audit_signing_key={key}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
     if done.returncode != 0:
         pytest.fail(done.stdout + done.stderr)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,17 @@ def test_the_digests_are_those_of_the_files(run: dict[str, Any]) -> None:
     assert listed == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in run["place"].iterdir()
-        if path.name != "SHA256SUMS"
+        if path.name not in ("SHA256SUMS", "SHA256SUMS.sig")
     }
+
+
+def test_the_list_of_digests_is_signed(run: dict[str, Any]) -> None:
+    place = run["place"]
+    verify = ["ssh-keygen", "-Y", "verify", "-I", "auditor", "-n", "hardened.vllm.audit"]
+    verify += ["-f", str(place.parent / "allowed_signers"), "-s", str(place / "SHA256SUMS.sig")]
+    text = (place / "SHA256SUMS").read_bytes()
+    assert subprocess.run(verify, input=text, check=False).returncode == 0
+    assert subprocess.run(verify, input=text.replace(b"0", b"1", 1), check=False).returncode != 0
 
 
 def test_a_host_that_cannot_be_reached_is_not_checked_and_stops_nothing(lab_name: str, tmp_path: Path) -> None:
