@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from ..planning.plan import FORMAT as PLAN_FORMAT
 from ..problems import did_you_mean, shown
 from ..report.audit.formats import FORMATS, digests
+from .controls import controls
+from .evidence import FORMAT as EVIDENCE_FORMAT
 from .evidence import Evidence
-from .judge import FORMAT, UnreadableEvidenceError, judge
+from .judge import judge
+from .result import FAILED, FORMAT, PASSED, Result
+from .shape import first_fault
 from .waivers import InvalidWaiverError, read
 
-_PARTS = {"hosts": Mapping, "reach": Sequence, "routes": Sequence, "missing": Sequence}
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -33,27 +37,33 @@ def judged(
     previous: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the result of an audit; ``secrets`` maps names to digests. Raises InvalidQuestionError."""
-    for name, kind in _PARTS.items():
-        if not isinstance(evidence.get(name), kind) or isinstance(evidence.get(name), str):
-            expected = "mapping" if kind is Mapping else "list"
-            raise InvalidQuestionError(f"the evidence needs {name}, a {expected}; found {shown(evidence.get(name))}")
+    _need(evidence, EVIDENCE_FORMAT, Evidence, "the evidence", "the modules of this release collect it")
+    if previous is not None:
+        _need(previous, FORMAT, Result, "the former result", "hardened.vllm.audit_judge returns it")
     for name, plan in plans.items():
         if not isinstance(plan, Mapping) or not isinstance(plan.get("hosts"), Mapping):
             raise InvalidQuestionError(f"plans[{name}] is no plan: expected what hardened.vllm.plan returns")
+        if plan.get("format") != PLAN_FORMAT:
+            found = shown(plan.get("format"))
+            raise InvalidQuestionError(f"plans[{name}] has format {found}; expected {PLAN_FORMAT}: plan again")
     known: dict[str, str] = {}
     for name, digest in secrets.items():
-        found = _DIGEST.fullmatch(str(digest))
-        if found is None:
+        match = _DIGEST.fullmatch(str(digest))
+        if match is None:
             raise InvalidQuestionError(f"digests[{name}] must be 64 hexadecimal digits, the SHA-256 of a secret")
-        known[found[1]] = str(name)
+        known[match[1]] = str(name)
     try:
         return judge(cast(Evidence, evidence), plans, read(waivers), known, today, previous)
-    except (UnreadableEvidenceError, InvalidWaiverError) as error:
+    except InvalidWaiverError as error:
         raise InvalidQuestionError(str(error)) from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InvalidQuestionError(
-            f"the evidence is not as the modules of this release collect it: {error!r}"
-        ) from error
+
+
+def _need(value: Mapping[str, Any], number: int, kind: Any, what: str, origin: str) -> None:
+    if value.get("format") != number:
+        raise InvalidQuestionError(f"{what} has format {shown(value.get('format'))}; expected {number}")
+    wrong = first_fault(value, kind, what)
+    if wrong is not None:
+        raise InvalidQuestionError(f"{wrong}: it is not as {origin}")
 
 
 def reported(given: Mapping[str, Any], name: str) -> str:
@@ -67,9 +77,28 @@ def reported(given: Mapping[str, Any], name: str) -> str:
         return digests(given)
     if name not in FORMATS:
         raise InvalidQuestionError(f"unknown format {shown(name)}. {did_you_mean(str(name), (*FORMATS, 'digests'))}")
-    if given.get("format") != FORMAT:
-        raise InvalidQuestionError(f"a result of format {shown(given.get('format'))}; expected {FORMAT}")
-    try:
-        return FORMATS[name](given)
-    except (KeyError, TypeError) as error:
-        raise InvalidQuestionError(f"the result is not as hardened.vllm.audit_judge returns it: {error!r}") from error
+    _need(given, FORMAT, Result, "the result", "hardened.vllm.audit_judge returns it")
+    wrong = next(_contradictions(given), None)
+    if wrong is not None:
+        raise InvalidQuestionError(f"the result {wrong}: it is not as hardened.vllm.audit_judge returns it")
+    return FORMATS[name](given)
+
+
+def _contradictions(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the parts of a result do not fit each other."""
+    findings = {one["id"]: one for one in result["findings"]}
+    places = {one["name"] for one in result["places"]}
+    for one in (*result["outcomes"], *result["findings"]):
+        if one["control"] not in controls():
+            yield f"names {shown(one['control'])}, which is no control of this release"
+    for one in result["outcomes"]:
+        here = f"{one['control']} on {shown(one['host'])}"
+        if not findings.keys() >= set(one["findings"]):
+            yield f"lacks findings that {here} names"
+        elif one["outcome"] == FAILED and all(findings[name]["waived"] for name in one["findings"]):
+            yield f"has no finding for {here}, which failed"
+        elif one["outcome"] == PASSED and not one["looked_at"]:
+            yield f"says of {here} that it passed, and not where that was seen"
+    for row in result["matrix"]:
+        if not places >= row["cells"].keys():
+            yield f"has places in the matrix of {shown(row['host'])} that did not look"

@@ -10,13 +10,47 @@ document that does not exist at all (a host nobody reached) is one entry of ``Ev
 Times are ISO 8601 in UTC with seconds (``2026-11-25T14:40:00Z``), durations seconds, sizes bytes, modes octal texts
 (``"0640"``), port ranges texts (``"1-21,23,25-65535"``, empty for none). Secrets are not in it: their values are
 ``"sha256:<hex>"`` of the UTF-8 text without line end, which is what the digests of a cluster's keys are compared with.
+
+Evidence may come from a file, and its parts come from hosts that may be somebody else's by now: ``shape.first_fault`` says whether it is as
+described here, so the judge relies on it.
 """
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+import datetime
+import ipaddress
+import re
+from typing import Annotated, Any, NotRequired, TypedDict
+
+from .shape import Form
 
 FORMAT = 1
+
+
+def _address(text: str) -> bool:
+    ipaddress.ip_address(text.partition("%")[0])
+    return True
+
+
+def _day(text: str) -> bool:
+    return bool(datetime.date.fromisoformat(text[:10]))
+
+
+def _ports(text: str) -> bool:
+    return not text or all(_span(part) for part in text.split(","))
+
+
+def _span(part: str) -> bool:
+    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
+    return found is not None and int(found[1]) <= int(found[2] or found[1]) <= 65535
+
+
+Address = Annotated[str, Form("an IP address", _address)]
+Day = Annotated[str, Form("a time such as 2026-11-25T14:40:00Z", _day)]
+Digits = Annotated[str, Form("hexadecimal digits", lambda text: re.fullmatch("[0-9a-f]{1,32}", text) is not None)]
+Mode = Annotated[str, Form("octal digits such as 0640", lambda text: re.fullmatch("[0-7]{1,6}", text) is not None)]
+Port = Annotated[int, Form("a port", lambda number: 0 <= number <= 65535)]
+Ports = Annotated[str, Form("ports such as 1-21,23,25-65535", _ports)]
 
 
 class Unknown(TypedDict):
@@ -51,8 +85,8 @@ class Listener(TypedDict):
     namespace: int
     protocol: str
     family: str
-    address: str
-    port: int
+    address: Address
+    port: Port
     processes: list[Owner]
 
 
@@ -95,7 +129,7 @@ class Process(TypedDict):
     versions: dict[str, str] | None
     no_new_privileges: bool | None
     seccomp: int | None
-    capabilities: str | None
+    capabilities: Digits | None
     core_limit: str | None
     maps_rdma: bool | None
 
@@ -110,7 +144,7 @@ class File(TypedDict):
     path: str
     asked: str
     kind: str
-    mode: str
+    mode: Mode
     uid: int
     gid: int
     owner: str | None
@@ -132,6 +166,53 @@ class Account(TypedDict):
     shell: str
     groups: list[str]
     password: str | None
+
+
+class NftTable(TypedDict):
+    """A table of the packet filter."""
+
+    family: str
+    name: str
+
+
+class NftChain(TypedDict):
+    """A chain of a table; one without ``hook`` is only led to."""
+
+    family: str
+    table: str
+    name: str
+    hook: NotRequired[str]
+    type: NotRequired[str]
+    prio: NotRequired[int]
+    policy: NotRequired[str]
+
+
+class NftRule(TypedDict):
+    """A rule of a chain. Statements have many forms: ``checks/nft.py`` reads those it knows and says of others that it cannot."""
+
+    family: str
+    table: str
+    chain: str
+    expr: list[dict[str, Any]]
+    comment: NotRequired[str]
+
+
+class NftSet(TypedDict):
+    """A named set of a table."""
+
+    family: str
+    table: str
+    name: str
+    elem: NotRequired[list[Any]]
+
+
+class NftObject(TypedDict):
+    """One entry of nft's list: one of these, or something of no concern here."""
+
+    table: NotRequired[NftTable]
+    chain: NotRequired[NftChain]
+    rule: NotRequired[NftRule]
+    set: NotRequired[NftSet]
 
 
 class HostEvidence(TypedDict):
@@ -159,7 +240,7 @@ class HostEvidence(TypedDict):
     namespaces: list[Namespace] | None
     listeners: list[Listener] | None
     processes: list[Process] | None
-    nftables: list[dict[str, Any]] | None
+    nftables: list[NftObject] | None
     legacy_tables: dict[str, list[str]] | None
     units: dict[str, dict[str, str]] | None
     files: list[File] | None
@@ -181,12 +262,12 @@ class Reached(TypedDict):
     """
 
     host: str
-    address: str
+    address: Address
     protocol: str
-    open: list[int]
-    refused: str
-    filtered: str
-    untried: str
+    open: list[Port]
+    refused: Ports
+    filtered: Ports
+    untried: Ports
     reason: str | None
 
 
@@ -201,7 +282,7 @@ class ReachEvidence(TypedDict):
     kind: str
     observer: str
     standing: str
-    sources: list[str]
+    sources: list[Address]
     taken: str
     seconds: float
     reached: list[Reached]
@@ -217,8 +298,8 @@ class Certificate(TypedDict):
     subject: str
     issuer: str
     names: list[str]
-    not_before: str
-    not_after: str
+    not_before: Day
+    not_after: Day
     sha256: str
     trusted: bool
     distrust: str | None
@@ -234,7 +315,7 @@ class Endpoint(TypedDict):
 
     host: str
     address: str
-    port: int
+    port: Port
     tls: bool
     protocol: str | None
     cipher: str | None
@@ -256,7 +337,7 @@ class Answer(TypedDict):
     id: str
     host: str
     address: str
-    port: int
+    port: Port
     method: str
     path: str
     target: str

@@ -13,24 +13,16 @@ from typing import Any
 from ..problems import Severity
 from .checks import CHECKS
 from .controls import Control, controls
-from .evidence import FORMAT as EVIDENCE_FORMAT
 from .evidence import Evidence
 from .matrix import matrix
+from .result import ABSENT, FAILED, FORMAT, OUTCOMES, PASSED, UNCHECKED, WAIVED
 from .secrecy import reduced_all
 from .view import Absent, Finding, Looked, Said, Unchecked, View
 from .views import views
 from .waivers import Waiver
 
-FORMAT = 1
-PASSED, FAILED, WAIVED = "passed", "failed", "waived"
-UNCHECKED, ABSENT = "not checked", "not applicable"
-OUTCOMES = (FAILED, UNCHECKED, WAIVED, PASSED, ABSENT)
 # How many places a passed control names, and reasons one that was not checked.
 SHOWN = 4
-
-
-class UnreadableEvidenceError(ValueError):
-    """Evidence, or a former result, of another format; the message says what was found and expected."""
 
 
 def judge(
@@ -44,13 +36,9 @@ def judge(
     """Return the result of an audit, JSON types as docs/audit.schema.json describes them.
 
     ``plans`` are those of the clusters by name; a host in none of them is judged as found. ``secrets`` maps digests (64
-    hexadecimal digits) to names of the clusters' secrets. ``previous`` is a former result to compare with. Raises
-    UnreadableEvidenceError.
+    hexadecimal digits) to names of the clusters' secrets. ``previous`` is a former result to compare with. Whether what
+    comes from outside has its shape, ``asked.judged`` sees before.
     """
-    if evidence.get("format") != EVIDENCE_FORMAT:
-        raise UnreadableEvidenceError(f"evidence of format {evidence.get('format')!r}; expected {EVIDENCE_FORMAT}")
-    if previous is not None and previous.get("format") != FORMAT:
-        raise UnreadableEvidenceError(f"a former result of format {previous.get('format')!r}; expected {FORMAT}")
     seen = views(evidence, plans, secrets, today)
     outcomes: list[dict[str, Any]] = []
     findings: list[dict[str, Any]] = []

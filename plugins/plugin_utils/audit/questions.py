@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import catalogue
+from ..linting.rules import version as parsed
 
 # What listens where vLLM, Ray or their helpers run with defaults that no option of vLLM's names.
 RAY_PORTS = (6379, 8265, 10001, 44217, 52365)
@@ -195,7 +196,8 @@ def _release(host: Mapping[str, Any]) -> str:
     """Return the known release nearest to the vLLM that runs on a host, the newest when none is seen."""
     for process in host.get("processes") or ():
         version = (process["versions"] or {}).get("vllm", "")
-        if version:
+        # A host says what it likes, and shall not end the audit of the others by it.
+        if parsed(version) is not None:
             return catalogue.nearest(version.partition("+")[0]).release
     return catalogue.newest()
 

@@ -58,18 +58,18 @@ def test_from_evidence_to_every_form_of_report(ansible: Run, tmp_path: Path) -> 
 EMPTY = "{'format': 1, 'taken': 'x', 'hosts': {}, 'reach': [], 'routes': [], 'missing': []}"
 BAD = [
     ("5 | hardened.vllm.audit_judge", "hardened.vllm.audit_judge: the evidence must be a mapping, found a number"),
-    ("{} | hardened.vllm.audit_judge", "hardened.vllm.audit_judge: the evidence needs hosts, a mapping; found None"),
+    ("{} | hardened.vllm.audit_judge", "hardened.vllm.audit_judge: the evidence has format None; expected 1"),
     (
-        "{'hosts': {}, 'reach': 'x'} | hardened.vllm.audit_judge",
-        "hardened.vllm.audit_judge: the evidence needs reach, a list; found 'x'",
+        f"{EMPTY} | combine({{'reach': 'x'}}) | hardened.vllm.audit_judge",
+        "hardened.vllm.audit_judge: the evidence.reach is 'x'; expected a list: it is not as the modules of this release collect it",
     ),
     (
         f"{EMPTY} | combine({{'format': 9}}) | hardened.vllm.audit_judge",
-        "hardened.vllm.audit_judge: evidence of format 9; expected 1",
+        "hardened.vllm.audit_judge: the evidence has format 9; expected 1",
     ),
     (
         f"{EMPTY} | combine({{'hosts': {{'a': {{}}}}}}) | hardened.vllm.audit_judge",
-        "hardened.vllm.audit_judge: the evidence is not as the modules of this release collect it: KeyError(",
+        "hardened.vllm.audit_judge: the evidence.hosts['a'].format is missing: it is not as the modules of this release",
     ),
     (
         f"{EMPTY} | hardened.vllm.audit_judge(plans=[])",
@@ -93,14 +93,14 @@ BAD = [
     ),
     (
         f"{EMPTY} | hardened.vllm.audit_judge(previous={{'format': 7}})",
-        "hardened.vllm.audit_judge: a former result of format 7; expected 1",
+        "hardened.vllm.audit_judge: the former result has format 7; expected 1",
     ),
     ("5 | hardened.vllm.audit_report", "hardened.vllm.audit_report: the input must be a mapping, found a number"),
     ("{} | hardened.vllm.audit_report('pdf')", "hardened.vllm.audit_report: unknown format 'pdf'."),
-    ("{} | hardened.vllm.audit_report('html')", "hardened.vllm.audit_report: a result of format None; expected 1"),
+    ("{} | hardened.vllm.audit_report('html')", "hardened.vllm.audit_report: the result has format None; expected 1"),
     (
         "{'format': 1} | hardened.vllm.audit_report('html')",
-        "hardened.vllm.audit_report: the result is not as hardened.vllm.audit_judge returns it: KeyError(",
+        "hardened.vllm.audit_report: the result.taken is missing: it is not as hardened.vllm.audit_judge returns it",
     ),
     (
         "{'a': 5} | hardened.vllm.audit_report('digests')",

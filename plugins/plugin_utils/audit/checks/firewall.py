@@ -125,6 +125,13 @@ def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]
     """Yield what our own chains let in, or lead elsewhere, beside what the listeners' chains judge."""
     yield from _led_elsewhere(objects)
     for rule in nft.chain_rules(objects, "input"):
+        if nft.strange_map(rule):
+            yield (
+                "chain input, a verdict map",
+                "a map by something else than planned ports",
+                "the maps of planned ports",
+                [],
+            )
         decision = nft.verdict(rule)
         if decision in _LEADS or (decision == "accept" and _known(rule)) or decision in ("", "drop", "reject"):
             continue
@@ -152,17 +159,11 @@ _LEADS = ("jump control_messages", "goto refused")
 
 def _known(rule: Mapping[str, Any]) -> bool:
     """Whether a rule is one of those every table of ours has."""
-    live = rule.get("comment") == "NET-04 live connection" and _compared(rule) in ("@operator_ipv4", "@operator_ipv6")
+    live = rule.get("comment") == "NET-04 live connection" and nft.compared(rule) in (
+        "@operator_ipv4",
+        "@operator_ipv6",
+    )
     return nft.matched(rule, "iifname") == "lo" or live or rule.get("comment") == "DHCPv6 answers"
-
-
-def _compared(rule: Mapping[str, Any]) -> Any:
-    """Return what a rule looks up address and port together in."""
-    for part in rule.get("expr", ()):
-        match = part.get("match")
-        if match is not None and "concat" in match["left"]:
-            return match["right"]
-    return None
 
 
 def egress_wall(view: View) -> Iterator[Said]:
@@ -236,7 +237,7 @@ def foreign_firewall(view: View) -> Iterator[Said]:
     objects = evidence["nftables"] or []
     planned = ",".join(str(listener["ports"]) for listener in view.listeners())
     for entry in objects:
-        chain = entry.get("chain") or {}
+        chain: Mapping[str, Any] = entry.get("chain") or {}
         theirs = (chain.get("family"), chain.get("table")) != nft.OWN
         if not theirs or chain.get("hook") is None:
             continue
@@ -279,11 +280,12 @@ def _published(objects: nft.Objects) -> Iterator[tuple[str, str]]:
             continue
         if _local_only(nft.matched(rule, "daddr")):
             continue
-        ports = nft.port_text(nft.matched(rule, "dport"))
+        ports = nft.port_text(nft.matched(rule, "dport"), objects, rule)
         if ports and nft.matched(rule, "oifname") != "lo":
             yield f"chain {rule['chain']} of table {rule['family']} {rule['table']}", ports
 
 
 def _local_only(target: Any) -> bool:
-    address = target["prefix"]["addr"] if isinstance(target, Mapping) and "prefix" in target else target
+    prefix = target.get("prefix") if isinstance(target, Mapping) else None
+    address = prefix.get("addr") if isinstance(prefix, Mapping) else target
     return isinstance(address, str) and (address.startswith("127.") or address == "::1")

@@ -13,6 +13,13 @@ OWN = ("inet", "hardened_vllm")
 Objects = Sequence[Mapping[str, Any]]
 
 
+def _at(value: Any, *keys: str) -> Any:
+    """Return what lies below ``keys``, None where there is no such thing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
 def of_table(objects: Objects, kind: str, family: str, table: str) -> Iterator[Mapping[str, Any]]:
     """Yield the ``kind`` (chain, rule, set) objects of a table."""
     for entry in objects:
@@ -34,18 +41,51 @@ def chain_rules(objects: Objects, chain: str) -> list[Mapping[str, Any]]:
 def dispatched(objects: Objects, chain: str) -> Iterator[tuple[str, int, int, str]]:
     """Yield (protocol, first port, last port, verdict) for each entry of a chain's verdict maps by destination port.
 
-    A verdict is written as ``verdict`` gives it. Maps by anything else are left out.
+    A verdict is written as ``verdict`` gives it. Maps by anything else, and entries that are none of ours, are left out: ``strange_map``
+    tells of them.
     """
     for rule in chain_rules(objects, chain):
-        for part in rule.get("expr", ()):
-            key = (part.get("vmap") or {}).get("key", {})
-            payload = key.get("payload", {}) if isinstance(key, Mapping) else {}
-            if payload.get("field") != "dport":
-                continue
-            data = part["vmap"]["data"]
-            for ports, decision in data["set"] if isinstance(data, Mapping) else ():
-                low, high = ports["range"] if isinstance(ports, Mapping) else (ports, ports)
-                yield str(payload["protocol"]), int(low), int(high), verdict({"expr": [decision]})
+        for part in rule["expr"]:
+            for ports, decision in _entries(part):
+                pair = _pair(ports)
+                if _at(part, "vmap", "key", "payload", "field") == "dport" and pair is not None:
+                    yield str(_at(part, "vmap", "key", "payload", "protocol")), *pair, verdict({"expr": [decision]})
+
+
+def strange_map(rule: Mapping[str, Any]) -> bool:
+    """Tell whether a rule leads packets on by a map that ``dispatched`` cannot read, or by their state in another way than ours."""
+    for part in rule["expr"]:
+        if "vmap" not in part:
+            continue
+        entries = list(_entries(part))
+        if _at(part, "vmap", "key", "ct", "key") == "state":
+            known = all((state, verdict({"expr": [one]})) in _STATES for state, one in entries)
+        else:
+            known = _at(part, "vmap", "key", "payload", "field") == "dport"
+            known = known and all(_pair(ports) is not None for ports, _decision in entries)
+        whole = _at(part, "vmap", "data", "set")
+        if not known or not isinstance(whole, list) or len(entries) != len(whole):
+            return True
+    return False
+
+
+# What ours does with packets by their state alone.
+_STATES = (("established", "accept"), ("invalid", "drop"))
+
+
+def _entries(part: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    whole = _at(part, "vmap", "data", "set")
+    for entry in whole if isinstance(whole, list) else ():
+        if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], Mapping):
+            yield entry[0], entry[1]
+
+
+def _pair(item: Any) -> tuple[int, int] | None:
+    """Return a port or a range of them as its ends, None when it is neither."""
+    ends = _at(item, "range") if isinstance(item, Mapping) else [item, item]
+    if not isinstance(ends, list) or len(ends) != 2 or not all(type(end) is int and 0 <= end <= 65535 for end in ends):
+        return None
+    return ends[0], ends[1]
 
 
 def has_table(objects: Objects) -> bool:
@@ -55,48 +95,61 @@ def has_table(objects: Objects) -> bool:
 
 def verdict(rule: Mapping[str, Any]) -> str:
     """Return what a rule does with a packet: accept, drop, reject, dnat, redirect, jump x, goto x, or nothing of these."""
-    for part in rule.get("expr", ()):
+    for part in rule["expr"]:
         for name in ("accept", "drop", "reject", "dnat", "redirect", "masquerade", "return"):
             if name in part:
                 return name
         for name in ("jump", "goto"):
             if name in part:
-                return f"{name} {part[name]['target']}"
+                return f"{name} {_at(part, name, 'target')}"
     return ""
 
 
 def matched(rule: Mapping[str, Any], key: str) -> Any:
     """Return what a rule compares ``key`` (``iifname``, ``dport``, ``saddr``) with, None when it does not look at it."""
-    for part in rule.get("expr", ()):
-        match = part.get("match")
-        if match is not None:
-            left = match["left"]
-            named = left.get("meta", {}).get("key") or left.get("payload", {}).get("field")
-            if named == key:
-                return match["right"]
+    for part in rule["expr"]:
+        named = _at(part, "match", "left", "meta", "key") or _at(part, "match", "left", "payload", "field")
+        if named == key:
+            return _at(part, "match", "right")
     return None
 
 
 def protocol(rule: Mapping[str, Any]) -> str:
     """Return the protocol whose port a rule looks at, empty when it looks at none."""
-    for part in rule.get("expr", ()):
-        payload = (part.get("match") or {}).get("left", {})
-        payload = payload.get("payload", {}) if isinstance(payload, Mapping) else {}
-        if payload.get("field") == "dport":
-            return str(payload["protocol"])
+    for part in rule["expr"]:
+        if _at(part, "match", "left", "payload", "field") == "dport":
+            return str(_at(part, "match", "left", "payload", "protocol"))
     return ""
 
 
-def port_text(value: Any) -> str:
-    """Return ports as ``22,40000-44999``, sorted; empty for None."""
-    if value is None:
-        return ""
-    items = value.get("set", [value]) if isinstance(value, Mapping) else [value]
-    pairs = []
-    for item in items:
-        low, high = item["range"] if isinstance(item, Mapping) else (item, item)
-        pairs.append((int(low), int(high)))
-    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in merged(pairs))
+def compared(rule: Mapping[str, Any]) -> Any:
+    """Return what a rule looks up several things together in, such as address and port."""
+    for part in rule["expr"]:
+        if _at(part, "match", "left", "concat") is not None:
+            return _at(part, "match", "right")
+    return None
+
+
+def port_text(value: Any, objects: Objects = (), rule: Mapping[str, Any] | None = None) -> str:
+    """Return ports as ``22,40000-44999``, sorted; empty for None, and for what holds no port that can be read.
+
+    A named set is looked up in ``objects``, in the table of ``rule``.
+    """
+    items: Any = [value]
+    if isinstance(value, Mapping) and "set" in value:
+        items = value["set"]
+    elif isinstance(value, str) and value.startswith("@") and rule is not None:
+        sets = of_table(objects, "set", rule["family"], rule["table"])
+        items = next((one.get("elem") for one in sets if one["name"] == value[1:]), None)
+    pairs = (_pair(_bare(item)) for item in (items if isinstance(items, list) else ()))
+    return ",".join(
+        str(low) if low == high else f"{low}-{high}" for low, high in merged(pair for pair in pairs if pair is not None)
+    )
+
+
+def _bare(element: Any) -> Any:
+    """Return an element of a set without its counter, comment or timeout."""
+    return _at(element, "elem", "val") if isinstance(element, Mapping) and "elem" in element else element
 
 
 def merged(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -110,18 +163,23 @@ def merged(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return found
 
 
+# What stands for an element that is no address: no planned set has it.
+UNREAD = (-9, -9)
+
+
 def spans(elements: Iterable[Any]) -> list[tuple[int, int]]:
-    """Return addresses, prefixes and ranges as merged spans of numbers."""
-    found = []
-    for element in elements:
-        if isinstance(element, Mapping) and "elem" in element:
-            element = element["elem"]["val"]
-        if isinstance(element, Mapping) and "prefix" in element:
-            element = f"{element['prefix']['addr']}/{element['prefix']['len']}"
-        if isinstance(element, Mapping):
-            low, high = (int(ipaddress.ip_address(end)) for end in element["range"])
-        else:
-            network = ipaddress.ip_network(str(element), strict=False)
-            low, high = int(network.network_address), int(network.broadcast_address)
-        found.append((low, high))
-    return merged(found)
+    """Return addresses, prefixes and ranges as merged spans of numbers, ``UNREAD`` for what is none."""
+    return merged(_span(_bare(element)) for element in elements)
+
+
+def _span(element: Any) -> tuple[int, int]:
+    if isinstance(element, Mapping) and "prefix" in element:
+        element = f"{_at(element, 'prefix', 'addr')}/{_at(element, 'prefix', 'len')}"
+    ends = _at(element, "range")
+    try:
+        if isinstance(ends, list) and len(ends) == 2:
+            return int(ipaddress.ip_address(ends[0])), int(ipaddress.ip_address(ends[1]))
+        network = ipaddress.ip_network(str(element), strict=False)
+    except ValueError:
+        return UNREAD
+    return int(network.network_address), int(network.broadcast_address)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...audit.controls import controls, recommendations
-from ...audit.judge import OUTCOMES
+from ...audit.result import OUTCOMES
 from ...problems import Severity
 
 with contextlib.suppress(ImportError):  # ansible-core needs it; only the bare interpreter of ansible-test lacks it

@@ -120,3 +120,13 @@ def test_what_gave_no_answer_is_missing() -> None:
         {"host": "b", "part": "host", "reason": "no"},
         {"host": "o", "part": "reach", "reason": "the host gave no answer"},
     ]
+
+
+@pytest.mark.parametrize(("version", "taken"), [("0.12.0+cpu", "0.12.0"), ("mine", None), ("", None)])
+def test_a_version_that_is_none_does_not_stop_the_questions(version: str, taken: str | None) -> None:
+    """A host says what it likes; until this was looked at first, such a word ended the audit of all."""
+    host = {**evidence("python", 8000, "vllm"), "processes": [{"versions": {"vllm": version}}]}
+    seen = {"observer": "o", "reached": [{"host": "a", "address": "10.20.9.9", "protocol": "tcp", "open": [8000]}]}
+    asked = questions.asks("o", {"a": host}, {}, [seen])
+    routes = {one.path for one in catalogue.routes(taken or catalogue.newest())}
+    assert {one["path"] for one in asked["requests"]["vllm"]} == routes
