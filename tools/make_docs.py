@@ -3,7 +3,8 @@
 
 """Write the pages that come from the same data as the code.
 
-They are docs/controls.md, docs/declaration.md, docs/faults.md, docs/topologies.md and docs/troubleshooting.md.
+They are docs/comparison.md, docs/controls.md, docs/declaration.md, docs/faults.md, docs/topologies.md and
+docs/troubleshooting.md.
 
 Usage: PYTHONPATH=.cache:tests python tools/make_docs.py [--check]
 """
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import make_comparison
 import make_controls
 import make_faults
 import make_topologies
@@ -69,6 +71,7 @@ def main() -> int:
     check = parser.parse_args().check
     stale = []
     pages = {
+        DOCS / "comparison.md": make_comparison.page(),
         DOCS / "controls.md": make_controls.page(),
         DOCS / "declaration.md": declaration_page(),
         DOCS / "faults.md": make_faults.page(),

@@ -161,8 +161,9 @@ def test_a_fault_of_our_own_is_not_called_malformed_evidence(monkeypatch: pytest
         yield
 
     monkeypatch.setitem(CHECKS, "rdma_devices", broken)
-    with pytest.raises(type(fault), match="ours"):
+    with pytest.raises(type(fault), match="ours") as raised:
         judged(small(), {"chat": PLAN}, [], {}, audit.TODAY)
+    assert raised.value is fault
     monkeypatch.setitem(asked.FORMATS, "text", lambda given: "".join(broken(given)))
     with pytest.raises(type(fault), match="ours"):
         reported(audit_result.result(), "text")
