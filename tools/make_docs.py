@@ -3,8 +3,8 @@
 
 """Write the pages that come from the same data as the code.
 
-They are docs/comparison.md, docs/controls.md, docs/declaration.md, docs/faults.md, docs/topologies.md and
-docs/troubleshooting.md.
+They are docs/comparison.md, docs/controls.md, docs/declaration.md, docs/faults.md, docs/sample-audit.md, docs/topologies.md
+and docs/troubleshooting.md.
 
 Usage: PYTHONPATH=.cache:tests python tools/make_docs.py [--check]
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 import make_comparison
 import make_controls
 import make_faults
+import make_sample
 import make_topologies
 import make_troubleshooting
 from ansible_collections.hardened.vllm.plugins.plugin_utils.declaration.kinds import Kind, ListOf, Record
@@ -75,6 +76,7 @@ def main() -> int:
         DOCS / "controls.md": make_controls.page(),
         DOCS / "declaration.md": declaration_page(),
         DOCS / "faults.md": make_faults.page(),
+        DOCS / "sample-audit.md": make_sample.page(),
         DOCS / "topologies.md": make_topologies.page(),
         DOCS / "troubleshooting.md": make_troubleshooting.page(),
     }
