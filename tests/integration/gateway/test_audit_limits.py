@@ -1,0 +1,77 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The audit tries whether limits bite (audit_try_limits): a gateway without them is found out, one as the role makes it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import proxies
+import pytest
+from ansible_collections.hardened.vllm.plugins.modules import audit_routes
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import judged
+from support import audit
+
+from .conftest import Door, Recorder, Start
+
+FAILED = 30
+
+
+def unlimited(directory: Path) -> None:
+    """Take the limit for wrong keys out of the configuration, as a hand would that wanted fewer refusals."""
+    file = directory / "locations.conf"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if "zone=failed_keys" not in line]
+    assert len(kept) == len(lines) - 1
+    file.write_text("".join(kept), encoding="utf-8")
+
+
+def asked(door: Door, limits: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Ask the gateway what the audit asks; return the plan and the answers."""
+    made = audit.plan()
+    gateway = proxies.gateway_part(door.proxy.port, 1, limits={"failed_keys_per_minute": FAILED})
+    made["hosts"]["gateway1"]["gateway"] = gateway
+    asks = questions.asks("outsider", {}, {"chat": made}, limits=limits)
+    # Of everything it asks with wrong keys, what it asks to try the limits; the rest alone would use them up.
+    asks["requests"] = {
+        name: [one for one in some if one["form"] == "burst"] for name, some in asks["requests"].items()
+    }
+    endpoints = [{"tls": "auto", **one} for one in asks["endpoints"]]
+    place = {"observer": "outsider", "standing": "observer", "authority": "", "keys": {}}
+    pace = {"at_once": 8, "rate": 200, "timeout": 5}
+    return made, audit_routes.collect({**place, **pace, "endpoints": endpoints, "requests": asks["requests"]})
+
+
+def outcome(made: dict[str, Any], seen: dict[str, Any]) -> tuple[str, list[str]]:
+    """Return how the control of limits ends at the gateway, and what is said about it."""
+    evidence = {"format": 1, "taken": audit.TAKEN, "hosts": {}, "reach": [], "routes": [seen], "missing": []}
+    result = judged(evidence, {"chat": made}, [], {}, audit.TODAY)
+    told = next(one for one in result["outcomes"] if (one["control"], one["host"]) == ("GW-08", "gateway1"))
+    found = [one["found"] for one in result["findings"] if one["control"] == "GW-08"]
+    return told["outcome"], [*found, *told["why"], *told["looked_at"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted", "says"),
+    [
+        (unlimited, "failed", f"{FAILED + questions.BURST} requests and no 429"),
+        (None, "passed", "burst, key wrong"),
+    ],
+)
+def test_whether_limits_bite(start: Start, recorder: Recorder, change: Any, wanted: str, says: str) -> None:
+    door = start({"change": change}, limits={"failed_keys_per_minute": FAILED})
+    made, seen = asked(door, True)
+    assert outcome(made, seen) == (wanted, [says])
+    # Bounded, and nothing of it reaches an engine.
+    assert len(seen["answers"]) == FAILED + questions.BURST
+    assert {one["status"] for one in seen["answers"]} == ({401} if wanted == "failed" else {401, 429})
+    assert recorder.seen() == []
+
+
+def test_limits_are_tried_only_when_that_is_asked_for(start: Start) -> None:
+    made, seen = asked(start(limits={"failed_keys_per_minute": FAILED}), False)
+    assert seen["answers"] == []
+    assert outcome(made, seen) == ("not checked", ["limits are tried only when that is asked for"])
