@@ -8,6 +8,9 @@ FAMILY = "inet"
 TABLE = "hardened_vllm"
 # Loading what follows these statements is one atomic replacement of the table, whatever was there before.
 PROLOGUE = "table %s %s\ndelete table %s %s\n" % (FAMILY, TABLE, FAMILY, TABLE)
+# Sets that packets fill, one for each family and listener: what they hold is no part of what was applied. Nobody else's
+# start so, and nft 1.0.6 does not list which ones are dynamic.
+COUNTED = "held_"
 OPERATORS = """\
     # Address and port of a live connection that the policy itself would not let in.
     set operator_ipv4 {

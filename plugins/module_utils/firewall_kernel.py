@@ -10,6 +10,7 @@ import shutil
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import (
+    COUNTED,
     FAMILY,
     PROLOGUE,
     TABLE,
@@ -17,6 +18,10 @@ from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common impo
 )
 
 NO_TABLE = PROLOGUE
+NO_COUNTING = (
+    "\nConnections of each source cannot be counted here: install the kernel's module nft_connlimit, or set "
+    "vllm_cluster.gateway.limits.connections_per_source to 0."
+)
 VOLATILE = ("handle", "packets", "bytes")
 
 
@@ -51,7 +56,10 @@ def check(nft, path):
     try:
         commands.run([nft, "-c", "-f", path], timeout=120)
     except commands.CommandError as error:
-        raise FirewallProblem("nft refuses the rules, nothing was changed. %s" % error) from None
+        raise FirewallProblem(
+            "nft refuses the rules, nothing was changed. %s%s"
+            % (error, NO_COUNTING if "ct count" in str(error) else "")
+        ) from None
 
 
 def load(nft, path):
@@ -90,7 +98,7 @@ def normalised(objects):
         if "metainfo" in entry:
             continue
         # A set that packets fill has contents of its own.
-        if "dynamic" in (entry.get("set") or {}).get("flags", []):
+        if (entry.get("set") or {}).get("name", "").startswith(COUNTED):
             entry = {"set": {key: value for key, value in entry["set"].items() if key != "elem"}}
         found.append(_normal(entry))
     return found

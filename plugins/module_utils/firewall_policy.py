@@ -25,6 +25,7 @@ PATTERNS = {
 }
 SOURCE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 CALLERS = {"engine": "the engine", "media": "the proxy for media"}
+MOST_CONNECTIONS = 1000000
 LARGEST_UID = 0xFFFFFFFE
 FABRIC = "fabric"
 
@@ -60,6 +61,13 @@ def _checked_listener(listener, index, sets, kind="listeners"):
     why = listener.get("why") or ""
     if not isinstance(why, str) or not why.isprintable() or len(why) > 400:
         raise _problem(path + ".why", why, "printable text of at most 400 characters")
+    per_source = listener.get("per_source")
+    if per_source is not None:
+        counted = isinstance(per_source, int) and not isinstance(per_source, bool)
+        if not counted or not 1 <= per_source <= MOST_CONNECTIONS:
+            raise _problem(path + ".per_source", per_source, "connections from 1 to %d, or null" % MOST_CONNECTIONS)
+        if listener["protocol"] != "tcp":
+            raise _problem(path + ".per_source", per_source, "null: connections are counted for tcp only")
     sources = listener.get("from")
     if not isinstance(sources, list):
         raise _problem(path + ".from", sources, "a list of names from sets")
@@ -74,6 +82,7 @@ def _checked_listener(listener, index, sets, kind="listeners"):
         "ports": listener["ports"],
         "interface": listener.get("interface"),
         "from": list(sources),
+        "per_source": per_source,
     }
 
 

@@ -11,10 +11,18 @@ from __future__ import annotations
 
 import ipaddress
 
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import FAMILY, OPERATORS, PROLOGUE, TABLE
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import (
+    COUNTED,
+    FAMILY,
+    OPERATORS,
+    PROLOGUE,
+    TABLE,
+)
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_policy import port_ranges
 
 FAMILIES = (("ipv4", "ip"), ("ipv6", "ip6"))
+# Who has one address of IPv6 has its whole /64.
+ONE_SOURCE = {"ipv4": "ip saddr", "ipv6": "ip6 saddr & ffff:ffff:ffff:ffff::"}
 PROTOCOLS = ("tcp", "udp")
 # Control and who is meant, by the caller of an egress rule.
 REFUSALS = {
@@ -27,6 +35,7 @@ TEXT = """\
 %(prologue)s
 table %(family)s %(table)s {
 %(sets)s
+%(counted)s\
 %(operators)s
 %(forged)s\
     # Before the usual priority: what is dropped here is dropped whatever other tables accept. Connections that others
@@ -70,6 +79,7 @@ table %(family)s %(table)s {
         limit rate %(log)d/minute burst 10 packets log prefix "hardened-vllm NET-01 drop: "
         counter drop comment "NET-01 nothing allows it"
     }
+%(too_many)s\
 %(chains)s\
 }
 """
@@ -90,6 +100,24 @@ OUTPUT = """\
 %s\
     }
 
+"""
+# The kernel forgets a source whose last connection has ended. Where the set is full, further sources are not limited: who
+# can fill it has that many addresses, and refusing everybody else would be the harm itself.
+COUNTED_SET = """\
+    set %s%s_%s {
+        type %s_addr
+        size 65535
+        flags dynamic
+    }
+
+"""
+TOO_MANY = """\
+
+    # Told at once: a client that waits for an answer would hold its connections only longer.
+    chain too_many {
+        limit rate %d/minute burst 10 packets log prefix "hardened-vllm NET-14 refused: "
+        counter reject with tcp reset comment "NET-14 more connections than one source may hold"
+    }
 """
 # Judges the address a connection is made to, whatever the name was when the caller looked it up.
 CALLER = """\
@@ -147,6 +175,7 @@ def render(policy, callers, log_per_minute, ping_per_second):
     listeners, chains = _by_port(policy["listeners"], "input", _admission)
     published, decided = _by_port(policy["listeners"], "published", _redirection, _refusal)
     output, calls = _output(policy["egress"], callers, log_per_minute)
+    limited = [listener["name"] for listener in policy["listeners"] if listener["per_source"]]
     structure = TEXT % {
         "prologue": PROLOGUE,
         "operators": OPERATORS,
@@ -157,6 +186,10 @@ def render(policy, callers, log_per_minute, ping_per_second):
             for name in sorted(policy["sets"])
             for family, _word in FAMILIES
         ),
+        "counted": "".join(
+            COUNTED_SET % (COUNTED, name, family, family) for name in limited for family, _word in FAMILIES
+        ),
+        "too_many": TOO_MANY % log_per_minute if limited else "",
         "forged": FORGED % policy["fabric"] if policy["fabric"] else "",
         "listeners": listeners,
         "published": published,
@@ -257,7 +290,31 @@ def _sources(listener, verdict):
 
 
 def _admission(listener):
-    return _sources(listener, 'counter accept comment "%s %s"' % (listener["control"], listener["name"]))
+    if listener["per_source"]:
+        yield from _shares(listener)
+    yield from _sources(listener, 'counter accept comment "%s %s"' % (listener["control"], listener["name"]))
+
+
+def _shares(listener):
+    """Yield the rules that refuse an opening (never a packet of a stream) of a source that holds too many connections."""
+    place = 'iifname "%s" ' % listener["interface"] if listener["interface"] else ""
+    for name in listener["from"]:
+        for family, word in FAMILIES:
+            yield (
+                "%s%s saddr @from_%s_%s tcp flags syn / fin,syn,rst,ack add @%s%s_%s { %s ct count over %d } "
+                'counter goto too_many comment "NET-14 %s"'
+            ) % (
+                place,
+                word,
+                name,
+                family,
+                COUNTED,
+                listener["name"],
+                family,
+                ONE_SOURCE[family],
+                listener["per_source"],
+                listener["name"],
+            )
 
 
 def _redirection(listener):

@@ -35,6 +35,11 @@ def words(policy, sysctl):
     lines = ["everything that no line below allows is dropped (NET-01)"]
     for listener in sorted(policy["listeners"], key=lambda entry: (entry["control"], entry["name"])):
         lines.extend(_rule_line(listener, source) for source in listener["from"])
+        if listener.get("per_source"):
+            lines.append(
+                "one source (IPv6: one /64) holds at most %d connections to tcp %s (%s; NET-14)"
+                % (listener["per_source"], listener["ports"], listener["name"])
+            )
     for rule in policy.get("egress") or []:
         lines.append(
             "%s may call %s%s %s %s (%s, %s; %s)"

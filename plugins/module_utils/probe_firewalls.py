@@ -17,6 +17,13 @@ from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import 
 )
 
 OWN_TABLE = "hardened_vllm"
+# Checked and never loaded. The kernel alone knows whether it can count.
+COUNTING = """
+table inet hardened_vllm_probe {
+    set held { type ipv4_addr; size 16; flags dynamic; }
+    chain counting { add @held { ip saddr ct count over 1 } drop; }
+}
+"""
 
 # Fingerprints that tools leave in nftables (their own tables, or chains of iptables-nft), as (tool, what, pattern).
 CHAINS = (
@@ -56,6 +63,25 @@ def ruleset_objects() -> List[Dict[str, Any]]:
     objects = json.loads(run(["nft", "-j", "list", "chains"]))["nftables"]
     tables = json.loads(run(["nft", "-j", "list", "tables"]))["nftables"]
     return [entry for entry in tables + objects if "table" in entry or "chain" in entry]
+
+
+def counts_connections() -> bool:
+    """Whether this host's nft and kernel can count the connections of each source (``ct count``, nft_connlimit)."""
+    try:
+        run(["nft", "-c", "list", "tables"])
+        descriptor = os.memfd_create("hardened-vllm-probe", 0)
+    except OSError as error:
+        raise Unknown("no file in memory for nft: %s" % error.strerror) from None
+    try:
+        os.write(descriptor, COUNTING.encode("ascii"))
+        run(["nft", "-c", "-f", "/proc/%d/fd/%d" % (os.getpid(), descriptor)])
+    except Unknown as error:
+        if "ended with code" not in str(error):
+            raise
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def tables(objects: Optional[List[Dict[str, Any]]]) -> List[Dict[str, Any]]:

@@ -147,6 +147,10 @@ probe:
           name: filter
           own: false
           hooks: [{chain: input, type: filter, hook: input, priority: 0, policy: accept}]
+    counts_connections:
+      description: Whether nft and the kernel (C(nft_connlimit)) can count the connections of each source.
+      type: bool
+      sample: true
     firewalls:
       description: >-
         Other packet filter tools seen, with the evidence. Possible keys: ufw, firewalld, docker, podman, kube-proxy,
@@ -253,6 +257,7 @@ def collect(packages, disk_paths, models=(), names=(), root="/"):
     objects = gather.add("nftables", probe_firewalls.ruleset_objects)
     if objects is not None:
         gather.add("nftables", probe_firewalls.tables, objects)
+    gather.add("counts_connections", probe_firewalls.counts_connections)
     gather.add("firewalls", probe_firewalls.other_firewalls, root, objects, links)
     gather.add("packages", probe_host.packages, packages)
     gather.add("tools", tools)

@@ -251,6 +251,10 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
             targets.append([_ports(listener["ports"]), {"jump": {"target": f"input_{number}"}}])
             chain(f"input_{number}")
             where = [meta("iifname", listener["interface"])] if listener["interface"] else []
+            for version in ("ipv4", "ipv6") if listener["per_source"] else ():
+                limit = [{"ct count": {"val": listener["per_source"], "inv": True}}]
+                added = {"set": {"op": "add", "elem": {}, "set": f"@held_{listener['name']}_{version}", "stmt": limit}}
+                rule(f"input_{number}", *where, added, {"goto": {"target": "too_many"}}, comment=f"NET-14 {version}")
             for name in listener["from"]:
                 for family, version in (("ip", "ipv4"), ("ip6", "ipv6")):
                     allowed = match("payload", family, "saddr", f"@from_{name}_{version}")
@@ -267,6 +271,9 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
         for one in host["egress"]["rules"]:
             rule("engine_egress", {"accept": None}, comment=f"NET-06 {one['name']}")
         rule("engine_egress", {"reject": {}}, comment="NET-06 the engine may not call there")
+    if any(listener["per_source"] for listener in host["listeners"]):
+        chain("too_many")
+        rule("too_many", {"reject": {}}, comment="NET-14 more connections than one source may hold")
     chain("refused")
     rule("refused", {"drop": None}, comment="NET-01 nothing allows it")
     return found

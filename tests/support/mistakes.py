@@ -41,8 +41,8 @@ def both(*mistakes: Mistake) -> Mistake:
     return mistake
 
 
-def probed(probe: dict[str, Any]) -> Mistake:
-    return put("hosts/engine1/probe", probe)
+def probed(probe: dict[str, Any], host: str = "engine1") -> Mistake:
+    return put(f"hosts/{host}/probe", probe)
 
 
 def sized(**sizes: int | None) -> Mistake:

@@ -23,6 +23,7 @@ def listener(**changed: Any) -> dict[str, Any]:
         "from": ["gateways"],
         "control": "NET-02",
         "why": "API for the gateways",
+        "per_source": None,
         **changed,
     }
 

@@ -36,6 +36,12 @@ LIMITS = Record(
         "failed_keys_per_minute": Field(
             Integer(1, 10_000), "Requests without a good key one source may make before it gets 429.", 60
         ),
+        "connections_per_source": Field(
+            Integer(0, 1_000_000),
+            "Connections one source (IPv6: one /64) may hold to the gateway's port at the same time; the firewall refuses "
+            "further ones. Raise it where many clients share an address (NAT, a load balancer in front); 0 does not limit.",
+            1024,
+        ),
     },
 )
 

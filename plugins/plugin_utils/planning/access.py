@@ -125,6 +125,7 @@ def gateway_listeners(declaration: Declaration, host: Host) -> list[dict[str, An
     """Return the listeners of a gateway."""
     gateway = declaration.values["gateway"]
     result = [_listener(host, "https", gateway["network"], gateway["port"], ["everyone"], "GW-01", "clients, over TLS")]
+    result[0]["per_source"] = gateway["limits"]["connections_per_source"] or None
     if gateway["tls"]["issuer"] == "acme":
         why = "the ACME server's questions, answered only while a certificate is asked for"
         result.append(_listener(host, "acme", gateway["network"], 80, ["everyone"], "GW-03", why))
@@ -183,4 +184,5 @@ def _listener(
         "from": sources,
         "control": control,
         "why": why,
+        "per_source": None,
     }

@@ -27,10 +27,24 @@ def conflicts(plan: Mapping[str, Any], probes: Probes, waivers: Sequence[Mapping
     shared: dict[tuple[str, str], list[Problem]] = {}
     for host in sorted(plan["hosts"]):
         quiet = waived_rules(waivers, host)
-        for problem in _host(f"hosts.{host}", probes.get(host, {})):
+        probe, where = probes.get(host, {}), f"hosts.{host}"
+        for problem in (*_host(where, probe), *_counting(where, probe, plan["hosts"][host])):
             if problem.rule not in quiet:
                 shared.setdefault((problem.rule, problem.found), []).append(problem)
     return [once(problems) for problems in shared.values()]
+
+
+def _counting(where: str, probe: Mapping[str, Any], part: Mapping[str, Any]) -> Iterator[Problem]:
+    limited = any(listener["per_source"] is not None for listener in part["listeners"])
+    if limited and probe.get("counts_connections") is False:
+        yield Problem(
+            where,
+            "firewall-counts",
+            "a kernel or nft that cannot count the connections of a source",
+            "nft 0.9.1 or newer and the kernel's module nft_connlimit",
+            "Install the module (Debian, Ubuntu: the package linux-image or linux-modules-extra of the running kernel), or set "
+            "vllm_cluster.gateway.limits.connections_per_source to 0: then one source can hold all of the gateway's connections.",
+        )
 
 
 def _host(where: str, probe: Mapping[str, Any]) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..view import Said, View
-from . import files, firewall, host, processes, reach, routes, settings, tls, units
+from . import files, firewall, host, processes, reach, routes, settings, shares, tls, units
 
 Check = Callable[[View], Iterator[Said]]
 
@@ -33,6 +33,7 @@ CHECKS: dict[str, Check] = {
         firewall.media_wall,
         firewall.forged_sources,
         firewall.foreign_firewall,
+        shares.source_shares,
         host.listening_sockets,
         host.kernel_settings,
         host.rdma_devices,

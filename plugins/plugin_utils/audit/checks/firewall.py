@@ -16,7 +16,8 @@ from . import nft
 Allowance = tuple[str, str, str, str, str]
 
 
-def _objects(view: View, control: str) -> nft.Objects | Said:
+def in_force(view: View, control: str) -> nft.Objects | Said:
+    """Return the objects nft lists, when the plan's table is among them; else what ``control`` has to say about that."""
     if view.part is None:
         return Absent("no plan says what the firewall should be", control)
     evidence = view.known("nftables", control=control)
@@ -30,7 +31,7 @@ def _objects(view: View, control: str) -> nft.Objects | Said:
 
 def firewall_drift(view: View) -> Iterator[Said]:
     """Judge whether the table in force lets in whom the plan lets in, and nobody else."""
-    objects = _objects(view, "NET-09")
+    objects = in_force(view, "NET-09")
     if not isinstance(objects, list):
         yield objects  # type: ignore[misc]
         return
@@ -142,17 +143,22 @@ def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]
     for rule in nft.chain_rules(objects, "control_messages"):
         if nft.verdict(rule) == "accept" and nft.matched(rule, "type") is None:
             yield "chain control_messages", "a rule that accepts more than ICMP", "messages of the planned types", []
+    for rule in nft.chain_rules(objects, "too_many"):
+        if nft.verdict(rule) not in ("", "reject"):
+            yield "chain too_many", f"a rule that says {nft.verdict(rule)}", "a refusal of everything", []
 
 
 def _led_elsewhere(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
     """Yield ports that no chain of planned sources judges."""
     for protocol, low, high, decision in nft.dispatched(objects, "input"):
         judged = nft.chain_rules(objects, decision.partition(" ")[2]) if decision.startswith("jump ") else []
-        if decision == "accept" or any(nft.verdict(rule) not in ("accept", "") for rule in judged):
+        if decision == "accept" or any(nft.verdict(rule) not in _JUDGES for rule in judged):
             what = f"{protocol} {_span((low, high))}"
             yield f"chain input, {what}", f"{what} is {decision or 'led elsewhere'}", "a chain of planned sources", []
 
 
+# What a rule of a chain of planned sources may do; the last refuses.
+_JUDGES = ("accept", "", "goto too_many")
 # Where packets go that no port leads anywhere.
 _LEADS = ("jump control_messages", "goto refused")
 
@@ -183,7 +189,7 @@ def media_wall(view: View) -> Iterator[Said]:
 
 
 def _wall(view: View, control: str, chain: str, planned: list[Mapping[str, Any]]) -> Iterator[Said]:
-    objects = _objects(view, control)
+    objects = in_force(view, control)
     if not isinstance(objects, list):
         yield objects  # type: ignore[misc]
         return
@@ -216,7 +222,7 @@ def forged_sources(view: View) -> Iterator[Said]:
     if view.part is None or not view.part["interfaces"].get("fabric"):
         yield Absent("no interface of the fabric is planned here")
         return
-    objects = _objects(view, "NET-07")
+    objects = in_force(view, "NET-07")
     if not isinstance(objects, list):
         yield objects  # type: ignore[misc]
         return

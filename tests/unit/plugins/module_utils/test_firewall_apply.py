@@ -24,6 +24,7 @@ def rules(address: str = "10.0.0.7", ports: str = "8000") -> Rules:
         "interface": None,
         "control": "NET-02",
         "from": ["gateways"],
+        "per_source": None,
     }
     sets = {"gateways": {"ipv4": [address], "ipv6": []}}
     return render({"listeners": [listener], "egress": [], "fabric": None, "sets": sets}, {}, 10, 20)

@@ -68,7 +68,7 @@ def table(handle: int, packets: int, elements: list[Any], verdict: str = "accept
         {"metainfo": {"version": "1.0.6"}},
         {"table": {"family": "inet", "name": "hardened_vllm", "handle": handle}},
         {"set": {"name": "from_a", "handle": handle, "flags": ["interval"], "elem": elements}},
-        {"set": {"name": "seen", "handle": handle, "flags": ["dynamic"], "elem": [packets]}},
+        {"set": {"name": "held_seen", "handle": handle, "flags": ["dynamic"], "elem": [packets]}},
         {"rule": {"chain": "input", "handle": handle, "expr": rule}},
     ]
 

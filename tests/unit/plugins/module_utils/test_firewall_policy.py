@@ -50,6 +50,13 @@ def test_the_fabric_needs_an_interface_and_its_set() -> None:
         ({"why": "line\nbreak"}, r"listeners\[0\].why: found 'line\\nbreak'"),
         ({"from": ["nobody"]}, r"found 'nobody', expected one of the sets: gateways, operators, unused"),
         ({"from": "gateways"}, "expected a list of names from sets"),
+        ({"per_source": 0}, r"per_source: found 0, expected connections from 1 to 1000000, or null"),
+        ({"per_source": True}, r"per_source: found True, expected connections from 1"),
+        ({"per_source": "9 } accept"}, r"per_source: found '9 } accept', expected connections from 1"),
+        (
+            {"per_source": 9, "protocol": "udp"},
+            "per_source: found 9, expected null: connections are counted for tcp only",
+        ),
     ],
 )
 def test_what_a_listener_cannot_be(changed: dict[str, Any], message: str) -> None:

@@ -91,6 +91,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
         "control": mostly(st.sampled_from(["NET-02", "NET-03"])),
         "why": st.text(max_size=30),
         "from": chosen,
+        "per_source": mostly(st.sampled_from([None, None, 1, 1024, 1000000])),
     }
     egress = media = None
     if draw(st.booleans()):
@@ -130,6 +131,25 @@ def admissions(policy: dict[str, Any], protocol: str, port: int, ending: str) ->
     ]
 
 
+def shares(policy: dict[str, Any], protocol: str, port: int) -> list[str]:
+    """What is counted before it is let in to a port, as rules."""
+    return [
+        (f'iifname "{one["interface"]}" ' if one["interface"] else "")
+        + f"{word} saddr @from_{source}_{family} tcp flags syn / fin,syn,rst,ack add @held_{one['name']}_{family} "
+        + f"{{ {whom} ct count over {one['per_source']} }} "
+        + f'counter goto too_many comment "NET-14 {one["name"]}"'
+        for one in policy["listeners"]
+        if one["protocol"] == protocol
+        and one["per_source"] is not None
+        and any(first <= port <= last for first, last in firewall_policy.port_ranges(one["ports"]))
+        for source in one["from"]
+        for family, word, whom in (
+            ("ipv4", "ip", "ip saddr"),
+            ("ipv6", "ip6", "ip6 saddr & ffff:ffff:ffff:ffff::"),
+        )
+    ]
+
+
 def permissions(policy: dict[str, Any], caller: str, protocol: str, port: int) -> list[str]:
     return [
         f"{word} daddr @from_{rule['to']}_{family} "
@@ -156,7 +176,9 @@ def agrees(table: Table, policy: dict[str, Any], callers: dict[str, Any]) -> Non
     for protocol in ("tcp", "udp"):
         for port in edges(policy["listeners"]):
             counted = 'counter accept comment "{control} {name}"'
-            assert led_to(table, "input", protocol, port) == admissions(policy, protocol, port, counted)
+            found = led_to(table, "input", protocol, port)
+            assert [rule for rule in found if "too_many" not in rule] == admissions(policy, protocol, port, counted)
+            assert {rule for rule in found if "too_many" in rule} == set(shares(policy, protocol, port))
             decided = led_to(table, "published", protocol, port)
             listed = any(
                 one["protocol"] == protocol
@@ -196,6 +218,7 @@ def test_no_declared_text_becomes_syntax(drawn: dict[str, Any]) -> None:
     fixed = {found for found in table.chains if not found.startswith(prefixes)}
     expected = {"input", "control_messages", "published", "refused"} | {f"{caller}_egress" for caller in callers}
     expected |= {"forged"} if policy["fabric"] else set()
+    expected |= {"too_many"} if any(one["per_source"] for one in policy["listeners"]) else set()
     assert fixed == expected | ({"output"} if callers else set())
 
 
@@ -325,6 +348,26 @@ def test_the_rules_grow_neither_with_peers_nor_with_the_ports_of_others() -> Non
         name: len(rules) for name, rules in few.chains.items()
     }
     assert len(many.elements["from_a_ipv4"]) == 5000
+
+
+def test_a_source_is_counted_where_it_is_let_in_and_before() -> None:
+    """Two rules for each source set of the limited listener, whatever its share; nothing for others, nothing for a stream."""
+    given_plan = safe_plan()
+    assert "held_" not in render(given_plan)
+    assert "too_many" not in render(given_plan)
+    given_plan["host"]["listeners"][0]["per_source"] = 7
+    table = read(render(given_plan))
+    assert table.sets["held_api_ipv6"] == ["type ipv6_addr", "size 65535", "flags dynamic"]
+    assert table.chains["input_tcp_8000"][0] == (
+        'iifname "eth0" ip saddr @from_a_ipv4 tcp flags syn / fin,syn,rst,ack add @held_api_ipv4 '
+        '{ ip saddr ct count over 7 } counter goto too_many comment "NET-14 api"'
+    )
+    lets_in = next(place for place, rule in enumerate(table.chains["input_tcp_8000"]) if "accept" in rule)
+    assert [rule.rsplit('"', 2)[1] for rule in table.chains["input_tcp_8000"][:lets_in]] == ["NET-14 api"] * 4
+    assert table.chains["too_many"][-1].startswith("counter reject with tcp reset")
+    assert table.chains["input"].index("ct state vmap { established : accept, invalid : drop }") < 3
+    others = {name for name, rules in table.chains.items() if any("held_" in rule for rule in rules)}
+    assert others == {"input_tcp_8000"}
 
 
 def test_a_source_of_the_fabric_is_let_in_there_only() -> None:

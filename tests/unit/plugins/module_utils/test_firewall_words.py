@@ -32,6 +32,11 @@ def test_the_interface_of_the_fabric_in_words() -> None:
     assert "sources of the fabric are forged on any interface but eth0 (NET-07)" in words.words(found, {})
 
 
+def test_the_share_of_a_source_in_words() -> None:
+    found = words.words(policy.checked([listener(per_source=64)], SETS), {})
+    assert found[2] == "one source (IPv6: one /64) holds at most 64 connections to tcp 8000 (api; NET-14)"
+
+
 def test_an_empty_source_is_nobody() -> None:
     assert "gateways is nobody" in words.words(policy.checked([listener()], {"gateways": {}}), {})
 

@@ -128,6 +128,36 @@ def test_tables_and_their_hooks() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("lists", "checks", "expected"),
+    [
+        ("exit 0", "exit 0", True),
+        ("exit 0", "echo Could not process rule: No such file or directory >&2; exit 1", False),
+    ],
+)
+def test_whether_the_kernel_can_count(
+    lists: str, checks: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nft(
+        tmp_path,
+        monkeypatch,
+        f'case "$2" in list) {lists};; -f) grep -q "ct count over 1" "$3" || exit 9; {checks};; esac',
+    )
+    assert probe_firewalls.counts_connections() is expected
+
+
+def nft(place: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program in the place of nft."""
+    write(place, "/nft", f"#!/bin/sh\n{script}\n").chmod(0o755)
+    monkeypatch.setattr(probe_common, "SEARCH_PATH", f"{place}:/usr/bin:/bin")
+
+
+def test_who_may_not_ask_does_not_know_whether_it_can_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nft(tmp_path, monkeypatch, "echo Operation not permitted >&2; exit 1")
+    with pytest.raises(Unknown, match="Operation not permitted"):
+        probe_firewalls.counts_connections()
+
+
 def test_other_firewalls_with_their_evidence(tmp_path: Path) -> None:
     write(tmp_path, "/etc/ufw/ufw.conf", "ENABLED=yes\n")
     write(tmp_path, "/run/docker.sock")

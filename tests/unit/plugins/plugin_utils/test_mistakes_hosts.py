@@ -89,6 +89,7 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "hosts.engine1",
         probed({**SOUND, "firewalls": {"ufw": ["/etc/ufw/ufw.conf says ENABLED=yes"]}}),
     ),
+    ("firewall-counts", "hosts.gateway1", probed({**SOUND, "counts_connections": False}, "gateway1")),
     (
         "port-taken",
         "hosts.engine1.listeners.api",

@@ -133,6 +133,22 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         lambda e: host(e).update(nftables=[]),
         {("NET-06", "engine11"), ("NET-07", "engine11"), ("NET-09", "engine11")},
     ),
+    "the door counts nothing": (
+        lambda e: host(e, "gateway1")["nftables"].remove(rule(e, "NET-14 ipv6", "gateway1")),
+        {("NET-14", "gateway1")},
+    ),
+    "the door counts to another number": (
+        lambda e: rule(e, "NET-14 ipv4", "gateway1")["rule"]["expr"][-2]["set"]["stmt"][0]["ct count"].update(val=99999),
+        {("NET-14", "gateway1")},
+    ),
+    "the door counts after it has let in": (
+        lambda e: host(e, "gateway1")["nftables"].sort(key=lambda one: "NET-14" in one.get("rule", {}).get("comment", "")),
+        {("NET-14", "gateway1")},
+    ),
+    "who holds too many is let in": (
+        lambda e: rule(e, "NET-14 more connections than one source may hold", "gateway1")["rule"].update(expr=[{"accept": None}]),
+        {("NET-09", "gateway1"), ("NET-14", "gateway1")},
+    ),
     "the policy is accept": (lambda e: chain(e, "input").update(policy="accept"), {("NET-09", "engine11")}),
     "a rule lets everybody in": (
         lambda e: host(e)["nftables"].append(

@@ -18,7 +18,7 @@ from support import audit
 from support.firewall import render
 
 NFT = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
-OURS = ("firewall_drift", "egress_wall", "forged_sources", "foreign_firewall")
+OURS = ("firewall_drift", "egress_wall", "forged_sources", "foreign_firewall", "source_shares")
 pytestmark = pytest.mark.skipif(NFT is None or os.geteuid() != 0, reason="loading rules needs nft and root")
 
 
@@ -48,6 +48,18 @@ def test_the_rules_of_the_role_are_those_of_the_plan(topology: str) -> None:
     for host, part in made["hosts"].items():
         rules = render({"cluster": made, "host": part})
         assert said(made, host, listed(rules)) == set(), host
+
+
+def test_a_door_that_no_longer_counts_is_found() -> None:
+    made = audit.plan()
+    rules = render({"cluster": made, "host": made["hosts"]["gateway1"]})
+    counting = [line for line in rules.splitlines() if "goto too_many" in line]
+    assert len(counting) == 2
+    for line in counting:
+        without = rules.replace(line, "")
+        assert said(made, "gateway1", listed(without)) == {("NET-14", "share of one source at https")}
+        raised = rules.replace("ct count over 1024", "ct count over 65000")
+        assert said(made, "gateway1", listed(raised)) == {("NET-14", "share of one source at https")}
 
 
 def test_what_others_add_is_found() -> None:
