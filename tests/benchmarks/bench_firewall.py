@@ -3,9 +3,11 @@
 
 """What the firewall costs between two nodes, by number of peers: bytes, new connections, and changing it.
 
-Two network namespaces joined by a veth pair; "none" is the same pair without our table. Every round measures every
-case, in an order that turns, so that the machine's other work falls on all alike. Both are given by the second and, which
-other work disturbs less, by the second of the sender's CPU: on a veth pair it does the filtering of both sides. Needs root.
+Two network namespaces joined by a veth pair; "none" is the same pair without a table, "tracking" with one of a single rule
+that has the kernel track connections, as every firewall that knows replies does. What lies between "none" and "tracking" is the
+kernel's price for knowing connections; what lies beyond is our rules'. Every round measures every case, in an order that
+turns, so that the machine's other work falls on all alike. Both are given by the second and, which other work disturbs
+less, by the second of the sender's CPU: on a veth pair it does the filtering of both sides. Needs root.
 
 Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_firewall.py [ROUNDS]
 """
@@ -36,6 +38,14 @@ PEERS = (2, 1_000, 10_000)
 SERVER, CLIENT = "hvb-server", "hvb-client"
 ADDRESSES = {SERVER: "10.20.0.11", CLIENT: "10.20.0.12"}
 SECONDS = 2.0
+TRACKING = """
+table inet tracking {
+    chain input {
+        type filter hook input priority filter; policy accept;
+        ct state invalid drop
+    }
+}
+"""
 KINDS = ("bytes", "connections", "bytes by CPU", "connections by CPU")
 # One planned port reads what comes, the other one closes what it accepts.
 SINK = """
@@ -140,7 +150,8 @@ def main(rounds: int) -> None:
     if os.geteuid() != 0:
         sys.exit("bench_firewall: network namespaces need root; run this as root")
     with tempfile.TemporaryDirectory() as place, pair():
-        cases: dict[str, Path | None] = {"none": None}
+        cases: dict[str, Path | None] = {"none": None, "tracking": Path(place) / "tracking.nft"}
+        (Path(place) / "tracking.nft").write_text(TRACKING)
         for peers in PEERS:
             cases[f"{peers:,}"] = Path(place) / f"{peers}.nft"
             (Path(place) / f"{peers}.nft").write_text(rules(peers).text())
@@ -149,18 +160,17 @@ def main(rounds: int) -> None:
         )
         assert sink.stdout is not None
         sink.stdout.readline()
-        ratios: dict[str, dict[str, list[float]]] = {name: {kind: [] for kind in KINDS} for name in cases}
-        names = list(cases)
+        names, rows = list(cases), []
         for number in range(rounds):
             turned = names[number % len(names) :] + names[: number % len(names)]
-            seen = {name: measured(cases[name]) for name in turned}
+            rows.append({name: measured(cases[name]) for name in turned})
+        for base, words in (("none", "no table"), ("tracking", "a table that only tracks connections")):
+            print(f"Ratios to {words}, {rounds} rounds\n\n| peers | {' | '.join(KINDS)} |\n|---{'|---' * len(KINDS)}|")
             for name in names:
-                for kind, values in ratios[name].items():
-                    values.append(seen[name][kind] / seen["none"][kind])
-        print(f"Ratios to no table, {rounds} rounds\n\n| peers | {' | '.join(KINDS)} |\n|---{'|---' * len(KINDS)}|")
-        for name, kinds in ratios.items():
-            print(f"| {name} | {' | '.join(map(spread, kinds.values()))} |")
-        print("\n| peers | put in force, s | one peer changed, s |\n|---|---|---|")
+                ratios = [[row[name][kind] / row[base][kind] for row in rows] for kind in KINDS]
+                print(f"| {name} | {' | '.join(map(spread, ratios))} |")
+            print()
+        print("| peers | put in force, s | one peer changed, s |\n|---|---|---|")
         for peers in PEERS:
             now, then = rules(peers), rules(peers, 1)
             file, other = Path(place) / "now.nft", Path(place) / "other.nft"
