@@ -27,6 +27,7 @@ PLAN = yaml.safe_load((SCENARIO / "plan.yml").read_text())
 SCANNER = (ROOT / "tests" / "support" / "portscan.py").read_text()
 TABLE = ("nft", "list", "table", "inet", "hardened_vllm")
 RULES = "/etc/hardened-vllm/firewall.nft"
+HELD = re.compile(r"\n\t\telements = \{ [^}]* ct count over [^}]*\}")
 STATE = "/var/lib/hardened-vllm/firewall"
 
 
@@ -53,12 +54,12 @@ class Node(Console):
             Node(LAB, node.name).run("ip", "neigh", "flush", "all")
 
     def table(self) -> str:
-        """Our table without its counters' values."""
-        return self.run("nft", "-s", *TABLE[1:])
+        """Our table without its counters' values and the clients that are connected just now."""
+        return HELD.sub("", self.run("nft", "-s", *TABLE[1:]))
 
     def firewall(self) -> str:
         """Everything that makes up the firewall, as one text: table, kernel settings, unit, files."""
-        return self.shell(
+        text = self.shell(
             "nft -s list table inet hardened_vllm || true; systemctl is-active hardened-vllm-firewall || true;"
             "cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/ip_local_reserved_ports;"
             f"for file in {RULES} {STATE}/applied.json {STATE}/sysctl-before.json /etc/sysctl.d/90-*"
@@ -66,6 +67,7 @@ class Node(Console):
             " /etc/systemd/system/*.wants/hardened-vllm-firewall.service;"
             ' do echo "$file"; [ ! -f "$file" ] || cat "$file"; done 2>&1'
         )
+        return HELD.sub("", text)
 
     def counters(self) -> dict[str, int]:
         """Packets counted by each commented rule of our table."""

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from ansible_collections.hardened.vllm.plugins.module_utils import audit_secrets
 from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import Process
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import COUNTED, TABLE
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import (
     Unknown,
     read_optional,
@@ -63,10 +64,17 @@ def units(names: List[str]) -> Dict[str, Dict[str, str]]:
 
 
 def nftables(root: str) -> List[Dict[str, Any]]:
-    """Return the objects of the rule set in force; nothing where asking would make the kernel load the module first."""
+    """Return the objects of the rule set in force; nothing where asking would make the kernel load the module first.
+
+    Without the clients that are connected just now: they are nobody's fault, and there may be many.
+    """
     if not _has_nftables(root):
         return []
-    return json.loads(run(["nft", "-j", "list", "ruleset"], timeout=60))["nftables"]
+    found = json.loads(run(["nft", "-j", "list", "ruleset"], timeout=60))["nftables"]
+    for entry in found:
+        if (entry.get("set") or {}).get("table") == TABLE and entry["set"]["name"].startswith(COUNTED):
+            entry["set"].pop("elem", None)
+    return found
 
 
 def _has_nftables(root: str) -> bool:

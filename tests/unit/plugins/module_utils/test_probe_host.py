@@ -4,12 +4,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils import probe_common, probe_firewalls, probe_host
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    audit_force,
+    probe_common,
+    probe_firewalls,
+    probe_host,
+)
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Unknown
 
 
@@ -196,3 +202,12 @@ def test_a_bare_host_has_no_other_firewall(tmp_path: Path) -> None:
 def test_a_tool_that_fails_is_a_reason(argv: list[str], reason: str) -> None:
     with pytest.raises(Unknown, match=reason):
         probe_common.run(argv, timeout=0.2)
+
+
+def test_the_audit_takes_no_client_that_is_connected_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"set": {"table": "hardened_vllm", "name": "held_https_ipv4", "elem": ["198.51.100.7"]}}
+    source = {"set": {"table": "hardened_vllm", "name": "from_gateways_ipv4", "elem": ["10.0.0.20"]}}
+    listed = json.dumps({"nftables": [held, source]})
+    nft(tmp_path, monkeypatch, f"echo '{listed}'")
+    monkeypatch.setattr(audit_force, "_has_nftables", lambda _root: True)
+    assert audit_force.nftables("/") == [{"set": {"table": "hardened_vllm", "name": "held_https_ipv4"}}, source]
