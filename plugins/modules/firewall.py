@@ -34,7 +34,7 @@ options:
     description:
       - What is opened to whom; everything else is dropped.
       - Keys are C(name), C(protocol) (tcp or udp), C(ports) (C(8000), C(40000-44999)), C(interface) (null for any),
-        C(from) (names from O(sets)), C(control), C(why), and for tcp C(per_source), how many connections one address (IPv6:
+        C(from) (names from O(sets)), C(control), C(why), and for tcp C(per_source), how many connections one address (of IPv6
         one /64) may hold at the same time (null for any number).
     type: list
     elements: dict
