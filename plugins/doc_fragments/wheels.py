@@ -36,7 +36,7 @@ options:
     description:
       - Address blocks that pip may exchange packets with, and nobody else. It then runs in a unit of its own, with whose end they
         are closed, and the module fails on a host that cannot hold it back.
-      - Without it, pip is not held back.
+      - An empty list is nobody, that is no network at all. Without it, pip is not held back.
     type: list
     elements: str
   timeout_seconds:

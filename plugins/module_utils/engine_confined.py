@@ -3,7 +3,8 @@
 """Runs the installer in a unit of its own that may call the declared destinations only; they close when the unit ends.
 
 systemd drops the unit's packets to and from everybody else (``IPAddressDeny=``, systemd.resource-control(5)). That needs the
-unified control group hierarchy and is silently left out without it, so the unit proves it before it starts the program.
+unified control group hierarchy and is silently left out without it, so the unit proves it before it starts the program. Where
+nobody may be called the unit has no network but a loopback of its own (``PrivateNetwork=``), which needs no such hierarchy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,16 @@ from ansible_collections.hardened.vllm.plugins.module_utils import commands
 # The name server of systemd-resolved, which the host itself asks for names.
 RESOLVED = "127.0.0.53/32"
 NOT_CONFINED = 78
+NO_DENY = (
+    "this host does not hold the installer back to the declared destinations of purpose install: systemd's IPAddressDeny= has no "
+    "effect, it needs the unified control group hierarchy (v2). Nothing was fetched. Boot with it, install from wheels "
+    "(install.find_links or install.bundle), or declare no destination of that purpose."
+)
+NO_PRIVATE = (
+    "this host gives the installer no network of its own, so what is declared as wheels on the node could call anybody: "
+    "systemd's PrivateNetwork= has no effect. Nothing was fetched. Allow network namespaces on this host (the kernel's "
+    "CONFIG_NET_NS; in a container, the right to make them), or declare what it may call in vllm_cluster.egress, with purpose install."
+)
 # Only what an installer reads; a value may hold credentials and goes by a file that root alone reads.
 PASSED = ("HOME", "PATH", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -34,16 +45,19 @@ sys.exit(78)
 def run(argv, destinations, timeout, scratch):
     """Run ``argv`` (an absolute path and its words) and return its standard output (str).
 
-    ``destinations`` are the blocks it may exchange packets with, ``timeout`` is in seconds, ``scratch`` a directory only root reads.
+    ``destinations`` are the blocks it may exchange packets with (none: no network at all), ``timeout`` is in seconds, ``scratch`` a directory only root reads.
     Raises commands.CommandError, also when this host does not hold the program back.
     """
     settings = os.path.join(scratch, "environment")
     with open(settings, "w", encoding="utf-8") as handle:
         handle.write(environment(os.environ))
     unit = "hardened-vllm-install-%d.service" % os.getpid()
-    properties = ["IPAddressDeny=any", "EnvironmentFile=%s" % settings, "NoNewPrivileges=yes", "UMask=0022"]
+    properties = ["EnvironmentFile=%s" % settings, "NoNewPrivileges=yes", "UMask=0022"]
     properties += ["RuntimeMaxSec=%d" % max(1, int(timeout))]
-    properties += ["IPAddressAllow=%s" % block for block in [*destinations, RESOLVED]]
+    if destinations:
+        properties += ["IPAddressDeny=any", *("IPAddressAllow=%s" % block for block in [*destinations, RESOLVED])]
+    else:
+        properties.append("PrivateNetwork=yes")
     start = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=%s" % unit]
     start += ["--property=%s" % text for text in properties]
     with socket.create_server(("127.0.0.1", 0)) as canary:
@@ -52,11 +66,7 @@ def run(argv, destinations, timeout, scratch):
             return commands.run([*start, "--", *prove, *argv], timeout + 5)
         except commands.CommandError as error:
             if "ended with status %d" % NOT_CONFINED in str(error):
-                raise commands.CommandError(
-                    "this host does not hold the installer back to the declared destinations of purpose install: systemd's "
-                    "IPAddressDeny= has no effect, it needs the unified control group hierarchy (v2). Nothing was fetched. "
-                    "Boot with it, install from wheels (install.find_links), or declare no destination of that purpose."
-                ) from None
+                raise commands.CommandError(NO_DENY if destinations else NO_PRIVATE) from None
             raise
         finally:
             # After an interruption the unit would go on; one that has ended is gone, which is as good.

@@ -38,7 +38,7 @@ class InstallError(Exception):
 class Source:
     """Where wheels come from: an index, a directory, both; the pip configuration of the node when both are None.
 
-    ``destinations`` are the blocks pip may call; None does not hold it back.
+    ``destinations`` are the blocks pip may call, none for no network at all; None does not hold it back.
     """
 
     index_url: str | None = None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from support import standin_wheel
 
 PLAY = SCENARIO / "install.yml"
 INDEX, ELSEWHERE = "10.226.1.40", "10.226.1.32"
-WHEEL = "vllm-0.32.0-py3-none-any.whl"
+WHEEL, HELPER, LINKS = "vllm-0.32.0-py3-none-any.whl", "helper-1.0-py3-none-any.whl", "/opt/trial-wheels"
 CALL = "import socket, sys; socket.create_connection((sys.argv[1], 8090), 3).close()"
 UNIT = "systemctl list-units --all --plain --no-legend 'hardened-vllm-install-*'"
 
@@ -35,17 +36,20 @@ def engine(console: Callable[[str], Console]) -> Iterator[Console]:
     # As the role left it, whatever other tests have loaded since.
     found.run("nft", "-f", "/etc/hardened-vllm/firewall.nft")
     yield found
-    found.shell("rm -rf /etc/pip.conf /opt/trial")
+    found.shell("rm -rf /etc/pip.conf /opt/trial /opt/trial-wheels")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def servers(console: Callable[[str], Console], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Two hosts with the wheel: the index, of whose two pages one names the wheel on the other host."""
     wheel = base64.b64encode(standin_wheel.write(tmp_path_factory.mktemp("wheel"), "0.32.0").read_bytes()).decode()
+    folder = tmp_path_factory.mktemp("helper")
+    helper = base64.b64encode(standin_wheel.write(folder, "1.0", name="helper").read_bytes()).decode()
     for name in ("stranger", "subscriber"):
         node = console(name)
         node.run("mkdir", "-p", "/srv/index/own/vllm", "/srv/index/other/vllm")
         node.run("sh", "-c", f"base64 -d > /srv/index/{WHEEL}", given=wheel)
+        node.run("sh", "-c", f"base64 -d > /srv/index/{HELPER}", given=helper)
         for page, url in (("own", f"/{WHEEL}"), ("other", f"http://{ELSEWHERE}:8090/{WHEEL}")):
             link = f'<a href="{url}">{WHEEL}</a>'
             node.run("sh", "-c", f"cat > /srv/index/{page}/vllm/index.html", given=link)
@@ -53,6 +57,17 @@ def servers(console: Callable[[str], Console], tmp_path_factory: pytest.TempPath
     yield
     for name in ("stranger", "subscriber"):
         console(name).run("systemctl", "stop", "index")
+
+
+@pytest.fixture(scope="module")
+def wheels(engine: Console, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory of wheels on the node, of which one names another at an address nobody declared."""
+    needed = f"helper @ http://{ELSEWHERE}:8090/{HELPER}"
+    folder = tmp_path_factory.mktemp("wheels")
+    wheel = base64.b64encode(standin_wheel.write(folder, "0.32.0", requires=needed).read_bytes()).decode()
+    engine.run("mkdir", "-p", LINKS)
+    engine.run("sh", "-c", f"base64 -d > {LINKS}/{WHEEL}", given=wheel)
+    return LINKS
 
 
 @pytest.fixture
@@ -107,4 +122,34 @@ def test_it_calls_nobody_else_and_is_closed_when_it_fails(
     assert "installing vllm 0.32.0 failed" in done.text
     assert elsewhere() == 0
     assert engine.run("ls", "-A", "/opt/trial").strip() in ("", ".lock")
+    assert closed(engine)
+
+
+def test_from_wheels_on_the_node_it_goes_where_one_of_them_sends_it(
+    engine: Console, lab_name: str, wheels: str, elsewhere: Callable[[], int]
+) -> None:
+    """Although it asks no index."""
+    engine.shell("rm -rf /opt/trial /etc/pip.conf")
+    done = runs.play(lab_name, PLAY, trial_links=wheels)
+    assert done.code == 0, done.text
+    assert elsewhere() == 1
+
+
+def test_from_wheels_on_the_node_it_calls_nobody(
+    engine: Console, lab_name: str, wheels: str, elsewhere: Callable[[], int], tmp_path: Path
+) -> None:
+    engine.shell("rm -rf /opt/trial /etc/pip.conf")
+    made = planned(more={"install": {"find_links": wheels}})
+    nobody = made["hosts"]["engine1"]["install"]["destinations"]
+    assert nobody == []
+    done = runs.play(lab_name, PLAY, trial_links=wheels, trial_destinations=nobody)
+    assert done.code != 0
+    assert "installing vllm 0.32.0 failed" in done.text
+    assert elsewhere() == 0
+    # A set of wheels that is whole needs nobody.
+    plain = standin_wheel.write(tmp_path, "0.32.0").read_bytes()
+    engine.run("sh", "-c", f"base64 -d > {wheels}/{WHEEL}", given=base64.b64encode(plain).decode())
+    done = runs.play(lab_name, PLAY, trial_links=wheels, trial_destinations=nobody)
+    assert done.code == 0, done.text
+    assert engine.start("test", "-x", "/opt/trial/0.32.0/bin/vllm").returncode == 0
     assert closed(engine)

@@ -156,7 +156,8 @@ EGRESS = Record(
         "purpose": Field(
             Choice(("serve", "install")),
             "serve: the engines may call it, always; install: only the installation of vLLM may, while it runs, and once one "
-            "is declared it may call nobody else. An installation is held back by address, not by port.",
+            "is declared it may call nobody else. An installation is held back by address, not by port; one from wheels on the node "
+            "(install.bundle, or install.find_links without install.index_url) calls nobody unless something is declared here.",
             "serve",
         ),
         "why": Field(PURPOSE, "What it is needed for.", required=True),

@@ -36,14 +36,20 @@ def _serving(declaration: Declaration) -> list[dict[str, Any]]:
 
 
 def install_destinations(declaration: Declaration) -> list[str] | None:
-    """Return the blocks an installation may call, None when none are declared and it is not held back."""
+    """Return the blocks an installation may call, none where wheels lie on the node; None when it is not held back.
+
+    An index has to be declared by address: where its names lead, and where its pages send pip, the plan cannot know.
+    """
+    install = declaration.values["install"]
     blocks = {
         ipaddress.ip_network(text)
         for entry in declaration.values["egress"]
         if entry["purpose"] == "install"
         for text in entry["to"]
     }
-    return [str(block) for block in sorted(blocks, key=lambda block: (block.version, block))] or None
+    if not blocks and (install["index_url"] or not (install["find_links"] or install["bundle"])):
+        return None
+    return [str(block) for block in sorted(blocks, key=lambda block: (block.version, block))]
 
 
 def declared_egress(declaration: Declaration) -> list[dict[str, Any]]:

@@ -56,6 +56,22 @@ def test_where_they_are_it_runs_with_the_declared_destinations_only(notes: Path,
     assert allowed == ["10.0.0.5/32", "fd00::/64", "127.0.0.53/32"]
 
 
+def test_who_may_call_nobody_has_no_network(notes: Path, tmp_path: Path) -> None:
+    stand_in(notes, "unshare --net")
+    assert engine_confined.run(python("print('installed')"), [], 30, str(tmp_path)) == "installed\n"
+    words = notes.read_text().splitlines()
+    assert "--property=PrivateNetwork=yes" in words
+    assert [word for word in words if "IPAddress" in word] == []
+
+
+def test_where_there_is_no_other_network_nothing_runs(notes: Path, tmp_path: Path) -> None:
+    stand_in(notes, "")
+    made = tmp_path / "made"
+    with pytest.raises(commands.CommandError, match=r"PrivateNetwork= has no effect. Nothing was fetched"):
+        engine_confined.run(python(f"open({str(made)!r}, 'w')"), [], 30, str(tmp_path))
+    assert not made.exists()
+
+
 def test_what_it_says_when_it_fails_is_kept(notes: Path, tmp_path: Path) -> None:
     stand_in(notes, "unshare --net")
     with pytest.raises(commands.CommandError, match="no such package"):

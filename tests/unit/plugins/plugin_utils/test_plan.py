@@ -217,6 +217,24 @@ def test_what_an_installation_may_call_no_engine_may() -> None:
     assert "10.20.9.8" not in str(made["hosts"]["engine11"]["engines"])
 
 
+@pytest.mark.parametrize(
+    ("install", "destinations"),
+    [
+        ({}, None),
+        ({"index_url": "https://index.example.org/simple"}, None),
+        ({"index_url": "https://index.example.org/simple", "find_links": "/opt/wheels"}, None),
+        ({"find_links": "/opt/wheels"}, []),
+        ({"bundle": "bundles/0.32.0"}, []),
+    ],
+)
+def test_an_installation_from_wheels_on_the_node_calls_nobody(install: dict[str, Any], destinations: Any) -> None:
+    cluster, hosts = declaration("replicas")
+    cluster["install"] = install
+    assert plan(cluster, hosts, TODAY)["hosts"]["engine11"]["install"]["destinations"] == destinations
+    cluster["egress"] = [{"name": "index", "to": ["10.20.9.8/32"], "port": 443, "purpose": "install", "why": "wheels"}]
+    assert plan(cluster, hosts, TODAY)["hosts"]["engine11"]["install"]["destinations"] == ["10.20.9.8/32"]
+
+
 def test_kv_ip_is_set_where_the_release_has_it() -> None:
     cluster, hosts = declaration("cache")
     assert "kv_ip" not in words(plan(cluster, hosts, TODAY), "engine11")
