@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problems import Problem, shown, type_name
-from . import egress_rules, gateway_rules, install_rules, rules, secrets, tenants, topology_rules
+from . import egress_rules, gateway_rules, install_rules, model_rules, rules, secrets, tenants, topology_rules
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
@@ -32,6 +32,7 @@ def read(
     values = CLUSTER.read(cluster, "vllm_cluster", report)
     if values is None:
         return None, problems
+    model_rules.read_model(values, cluster, report)
     networks = values["networks"] or {}
     blocks = read_blocks(networks, report)
     members = [_read_host(name, hosts[name], blocks, bool(networks), report) for name in sorted(hosts, key=str)]

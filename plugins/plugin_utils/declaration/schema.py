@@ -17,8 +17,10 @@ from .words import (
     CONTROLLER_PATH,
     DATE,
     DEVICE,
+    DIGEST,
     FLAG,
     HOST_NAME,
+    HTTPS_URL,
     IP_ADDRESS,
     NAME,
     NETWORKS,
@@ -48,11 +50,47 @@ FABRIC = Record(
     },
 )
 
+SOURCE = Record(
+    "a model's source",
+    {
+        "repository": Field(
+            Text("a repository such as owner/name", r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"),
+            "Repository on the hub.",
+            required=True,
+        ),
+        "revision": Field(
+            Text("a commit of 40 lower-case hexadecimal digits, no branch or tag", r"[0-9a-f]{40}"),
+            "Commit of the repository.",
+            required=True,
+        ),
+        "endpoint": Field(HTTPS_URL, "The hub, or a mirror that speaks as it does.", "https://huggingface.co"),
+        "hosts": Field(
+            ListOf(HOST_NAME),
+            "Further hosts the hub may send a node to for its files; the token does not go there.",
+            ["cas-bridge.xethub.hf.co", "cdn-lfs.hf.co", "cdn-lfs-us-1.hf.co", "cdn-lfs-eu-1.hf.co"],
+        ),
+        "token_file": Field(
+            CONTROLLER_PATH,
+            "File on the controller that holds a token for the hub; ansible-vault may have encrypted it.",
+        ),
+        "digest": Field(
+            DIGEST,
+            "What engine_model returned as digest for this revision: SHA-256 over what sha256sum prints for all files. Without it the hub is "
+            "believed which files belong to the revision.",
+        ),
+        "timeout_seconds": Field(Integer(60, 604_800), "How long fetching may take as a whole.", 21_600),
+    },
+)
+
 MODEL = Record(
     "model",
     {
         "path": Field(
-            PATH, "Directory of the model on the engine nodes; nothing is fetched at run time.", required=True
+            PATH, "Directory of the model on the engine nodes, brought there by you. Either this or source is needed."
+        ),
+        "source": Field(
+            SOURCE,
+            "Where nodes fetch the model from, once, before an engine starts; weights in safetensors only. Nothing is fetched at run time.",
         ),
         "name": Field(
             Text("a model name", r"[A-Za-z0-9][A-Za-z0-9._/-]{0,95}"), "Name clients ask for.", required=True
@@ -154,10 +192,11 @@ EGRESS = Record(
         "protocol": Field(Choice(("tcp", "udp")), "Protocol.", "tcp"),
         "port": Field(PORT, "Port.", required=True),
         "purpose": Field(
-            Choice(("serve", "install")),
-            "serve: the engines may call it, always; install: only the installation of vLLM may, while it runs, and once one "
-            "is declared it may call nobody else. An installation is held back by address, not by port; one from wheels on the node "
-            "(install.bundle, or install.find_links without install.index_url) calls nobody unless something is declared here.",
+            Choice(("serve", "install", "model")),
+            "serve: the engines may call it, always; install: only the installation of vLLM may, while it runs; model: only what fetches the "
+            "model may, while it runs. Once one is declared of such a purpose, nobody else may be called for it, by address, not by port. An "
+            "installation from wheels on the node (install.bundle, or install.find_links without install.index_url) calls nobody unless "
+            "something is declared here.",
             "serve",
         ),
         "why": Field(PURPOSE, "What it is needed for.", required=True),

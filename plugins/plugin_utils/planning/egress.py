@@ -41,14 +41,24 @@ def install_destinations(declaration: Declaration) -> list[str] | None:
     An index has to be declared by address: where its names lead, and where its pages send pip, the plan cannot know.
     """
     install = declaration.values["install"]
+    blocks = _blocks(declaration, "install")
+    if not blocks and (install["index_url"] or not (install["find_links"] or install["bundle"])):
+        return None
+    return blocks
+
+
+def model_destinations(declaration: Declaration) -> list[str] | None:
+    """Return the blocks that may be called for the model; None when none are declared and nothing is held back."""
+    return _blocks(declaration, "model") or None
+
+
+def _blocks(declaration: Declaration, purpose: str) -> list[str]:
     blocks = {
         ipaddress.ip_network(text)
         for entry in declaration.values["egress"]
-        if entry["purpose"] == "install"
+        if entry["purpose"] == purpose
         for text in entry["to"]
     }
-    if not blocks and (install["index_url"] or not (install["find_links"] or install["bundle"])):
-        return None
     return [str(block) for block in sorted(blocks, key=lambda block: (block.version, block))]
 
 

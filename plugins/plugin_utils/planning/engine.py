@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..declaration.model import Declaration
-from .egress import install_destinations
+from .egress import install_destinations, model_destinations
 from .media import item_limits, proxy_environment
 from .parallel import arguments
 from .ray import ray_environment, uses_ray
@@ -61,6 +61,14 @@ def install_part(declaration: Declaration) -> dict[str, Any]:
         "bundle": install["bundle"],
         "bytes_needed": install["bytes_needed"],
     }
+
+
+def model_part(declaration: Declaration) -> dict[str, Any] | None:
+    """Return what a host fetches as its model, in the words of the module engine_model; None for a model that is brought there."""
+    model = declaration.values["model"]
+    if model["source"] is None:
+        return None
+    return {**model["source"], "path": model["path"], "destinations": model_destinations(declaration)}
 
 
 def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..declaration.model import Declaration, Host, PortRange
 from ..declaration.tenants import key_digest
 from . import access
 from .egress import allowed, with_egress
-from .engine import engine_part, install_part
+from .engine import engine_part, install_part, model_part
 from .gateway import gateway_part, key_name, tls_part
 from .media import media_part
 from .ray import KEY_NAME, ray_part, uses_ray
@@ -82,6 +82,7 @@ def _host_plan(
         "listeners": sorted(listeners, key=lambda listener: str(listener["name"])),
         "sysctl": sysctl,
         "install": install_part(declaration) if engines else None,
+        "model": model_part(declaration) if engines else None,
         "engines": [engine_part(declaration, seat) for seat in own],
         "ray": ray,
         "gateway": gateway,

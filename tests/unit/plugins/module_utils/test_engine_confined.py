@@ -37,11 +37,14 @@ def python(code: str) -> list[str]:
     return ["/usr/bin/python3", "-c", code]
 
 
-def test_where_packets_are_not_dropped_nothing_runs(notes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("purpose", "held"), [("install", "the installer"), ("model", "what fetches the model")])
+def test_where_packets_are_not_dropped_nothing_runs(notes: Path, tmp_path: Path, purpose: str, held: str) -> None:
     stand_in(notes, "")
     made = tmp_path / "made"
-    with pytest.raises(commands.CommandError, match="does not hold the installer back"):
-        engine_confined.run(python(f"open({str(made)!r}, 'w')"), ["10.0.0.0/8"], 30, str(tmp_path))
+    with pytest.raises(
+        commands.CommandError, match=f"does not hold {held} back to the declared destinations of purpose {purpose}"
+    ):
+        engine_confined.run(python(f"open({str(made)!r}, 'w')"), ["10.0.0.0/8"], 30, str(tmp_path), purpose)
     assert not made.exists()
 
 

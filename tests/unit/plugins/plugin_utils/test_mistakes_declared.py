@@ -14,6 +14,7 @@ old_release = both(
     put("cluster/engine", {"arguments": {"max-num-queued-tokens": 1000}}), put("cluster/release", "0.22.1")
 )
 
+SOURCE = {"repository": "acme/tiny", "revision": "0" * 40}
 CALL = {"name": "traces", "to": ["10.20.9.0/28"], "port": 4317, "why": "traces"}
 
 SECRETS: list[tuple[str, str, str]] = [
@@ -26,7 +27,23 @@ SECRETS: list[tuple[str, str, str]] = [
 
 MISTAKES: list[tuple[str, str, Mistake]] = [
     ("unknown-key", "vllm_cluster.modle", put("cluster/modle", {})),
-    ("missing-key", "vllm_cluster.model.path", put("cluster/model", {"name": "example"})),
+    ("model-source", "vllm_cluster.model", put("cluster/model", {"name": "example"})),
+    ("model-source", "vllm_cluster.model", put("cluster/model/source", SOURCE)),
+    (
+        "bad-value",
+        "vllm_cluster.model.source.revision",
+        put("cluster/model", {"name": "a", "source": {**SOURCE, "revision": "main"}}),
+    ),
+    (
+        "bad-value",
+        "vllm_cluster.model.source.endpoint",
+        put("cluster/model", {"name": "a", "source": {**SOURCE, "endpoint": "http://a"}}),
+    ),
+    (
+        "bad-value",
+        "vllm_cluster.model.source.repository",
+        put("cluster/model", {"name": "a", "source": {**SOURCE, "repository": "a/../b"}}),
+    ),
     ("bad-value", "vllm_cluster.topology", put("cluster/topology", "star")),
     ("out-of-range", "vllm_cluster.engine.port", put("cluster/engine/port", 70000)),
     ("release-unknown", "vllm_cluster.release", put("cluster/release", "0.1.0")),

@@ -1,0 +1,277 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Has a revision of a model in a directory of its own: fetched beside its place, checked, moved there when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass, field
+
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    commands,
+    engine_confined,
+    engine_hub,
+    engine_hub_files,
+    files,
+)
+
+# The names of fetched files begin otherwise.
+MANIFEST = ".manifest.json"
+# Up to this size a file is read again each time; larger ones, which are weights, only when asked.
+SMALL = 64 << 20
+PAUSE_SECONDS = 1
+PACKAGE = "ansible_collections.hardened.vllm.plugins.module_utils"
+LAUNCH = "import sys; sys.path.insert(0, sys.argv.pop(1)); from %s.engine_hub import main; main()" % PACKAGE
+# It only talks to the hub and writes below one directory.
+SANDBOX = (
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "PrivateDevices=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectKernelModules=yes",
+    "ProtectControlGroups=yes",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces=yes",
+    "LockPersonality=yes",
+    "CapabilityBoundingSet=",
+    "SystemCallFilter=@system-service",
+)
+
+
+class ModelError(Exception):
+    """A model cannot be fetched or is not what it should be. The text is for the user."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """``revision`` of ``repository`` at ``endpoint``, whose redirects may lead to ``hosts`` too, in ``path``.
+
+    ``digest`` is what the whole has to have (see digest_of), None when the hub is believed. ``destinations`` are the blocks that may be called;
+    None holds nothing back. ``timeout`` bounds the whole, ``stall`` the time without a byte, both in seconds.
+    """
+
+    repository: str
+    revision: str
+    path: str
+    endpoint: str
+    python: str
+    hosts: list = field(default_factory=list)
+    token: str | None = None
+    digest: str | None = None
+    destinations: list | None = None
+    bytes_spare: int = 0
+    timeout: float = 21600.0
+    stall: float = 60.0
+
+    @property
+    def folder(self):
+        return os.path.dirname(self.path)
+
+    @property
+    def partial(self):
+        return os.path.join(self.folder, ".%s.partial" % os.path.basename(self.path))
+
+    @property
+    def former(self):
+        return os.path.join(self.folder, ".%s.former" % os.path.basename(self.path))
+
+
+def digest_of(manifest_files):
+    """Return the SHA-256 of the lines sha256sum(1) would print for the files, sorted by name."""
+    lines = ["%s  %s\n" % (file["sha256"], name) for name, file in sorted(manifest_files.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def why_fetch(wanted, thorough=False):
+    """Return the reason to fetch (str), or None when what is in place is what was fetched.
+
+    Names, sizes, owners, modes and times are compared, and the content of small files; that of all when ``thorough``.
+    """
+    if not os.path.isdir(wanted.path):
+        return "%s does not exist" % wanted.path
+    try:
+        with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
+            recorded = json.load(handle)["files"]
+        if wanted.digest not in (None, digest_of(recorded)):
+            return "%s has the digest %s, declared is %s" % (wanted.path, digest_of(recorded), wanted.digest)
+        there = set(_below(wanted.path)) - {MANIFEST}
+        differing = sorted(
+            (there ^ set(recorded))
+            | {name for name in recorded if name in there and _differs(wanted, name, recorded, thorough)}
+        )
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return "%s has no readable manifest (%s)" % (wanted.path, error)
+    if differing:
+        return "files in %s changed after they were fetched: %s" % (wanted.path, ", ".join(differing[:10]))
+    return None
+
+
+def _below(path):
+    for folder, folders, names in os.walk(path):
+        yield from (os.path.relpath(os.path.join(folder, name), path) for name in names)
+        yield from (
+            os.path.relpath(os.path.join(folder, name), path)
+            for name in folders
+            if os.path.islink(os.path.join(folder, name))
+        )
+
+
+def _differs(wanted, name, recorded, thorough):
+    path, promised = os.path.join(wanted.path, name), recorded[name]
+    info = os.lstat(path)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o222:
+        return True
+    if info.st_size != promised["bytes"] or info.st_mtime_ns != promised["mtime_ns"]:
+        return True
+    read = thorough or info.st_size <= SMALL
+    return read and engine_hub_files.digests(path, info.st_size)["sha256"] != promised["sha256"]
+
+
+def look(wanted):
+    """Return what the hub has of the revision, ``{name: {"bytes"}}``; fetches and writes nothing but a list. Raises ModelError."""
+    with _told(wanted), tempfile.TemporaryDirectory(prefix="hardened-vllm-") as scratch:
+        return _hub(wanted, scratch, True)
+
+
+def fetch(wanted):
+    """Fetch, check and move into place; returns the files, ``{name: {"bytes", "sha256"}}``.
+
+    Whatever goes wrong, ``wanted.path`` stays as it was; what came is kept for the next run. Raises ModelError.
+    """
+    with _told(wanted):
+        os.makedirs(wanted.folder, mode=0o755, exist_ok=True)
+        with _alone(wanted):
+            os.makedirs(wanted.partial, mode=0o700, exist_ok=True)
+            scratch = os.path.join(wanted.partial, ".scratch")
+            shutil.rmtree(scratch, ignore_errors=True)
+            os.mkdir(scratch, 0o700)
+            try:
+                _reuse(wanted)
+                found = _hub(wanted, scratch, False)
+            finally:
+                # It holds the token.
+                shutil.rmtree(scratch)
+            _finish(wanted, found)
+            return found
+
+
+@contextlib.contextmanager
+def _told(wanted):
+    what = "fetching %s at %s" % (wanted.repository, wanted.revision)
+    try:
+        yield
+    except commands.CommandError as error:
+        raise ModelError("%s failed: %s\nWhat came is kept; another run goes on there." % (what, error)) from None
+    except OSError as error:
+        raise ModelError("%s failed: %s: %s" % (what, error.filename or wanted.folder, error.strerror)) from None
+
+
+@contextlib.contextmanager
+def _alone(wanted):
+    try:
+        with files.exclusive(wanted.folder, seconds=5):
+            yield
+    except files.FileProblem:
+        raise ModelError("another run is fetching into %s; wait for it to end" % wanted.folder) from None
+
+
+def _reuse(wanted):
+    """Link sound files of a damaged directory, so that only the others are fetched again; each is read before it counts."""
+    for name in _below(wanted.path):
+        path, link = os.path.join(wanted.path, name), os.path.join(wanted.partial, name)
+        info = os.lstat(path)
+        if (
+            stat.S_ISREG(info.st_mode)
+            and info.st_uid == os.geteuid()
+            and not info.st_mode & 0o222
+            and not os.path.lexists(link)
+        ):
+            os.makedirs(os.path.dirname(link), mode=0o755, exist_ok=True)
+            os.link(path, link)
+
+
+def _hub(wanted, scratch, only_look):
+    """Run engine_hub as a program of its own and return its files."""
+    home = os.path.join(scratch, *PACKAGE.split("."))
+    os.makedirs(home)
+    for module in (engine_hub, engine_hub_files):
+        with open(os.path.join(home, module.__name__.rpartition(".")[2] + ".py"), "w", encoding="utf-8") as handle:
+            handle.write(module.__loader__.get_source(module.__name__))
+    job = os.path.join(scratch, "job.json")
+    with open(os.open(job, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as handle:
+        json.dump(
+            {
+                "repository": wanted.repository,
+                "revision": wanted.revision,
+                "endpoint": wanted.endpoint,
+                "hosts": wanted.hosts,
+                "token": wanted.token,
+                "place": wanted.partial,
+                "look": only_look,
+                "bytes_spare": wanted.bytes_spare,
+                "stall_seconds": wanted.stall,
+                "pause_seconds": PAUSE_SECONDS,
+            },
+            handle,
+        )
+    argv = [wanted.python, "-I", "-c", LAUNCH, scratch, job]
+    if wanted.destinations is None:
+        said = commands.run(argv, wanted.timeout)
+    else:
+        sandbox = SANDBOX if only_look else (*SANDBOX, "ReadWritePaths=%s" % wanted.partial)
+        said = engine_confined.run(argv, wanted.destinations, wanted.timeout, scratch, "model", sandbox)
+    answer = json.loads(said)
+    if "problem" in answer:
+        raise ModelError("%s at %s: %s" % (wanted.repository, wanted.revision, answer["problem"]))
+    return answer["files"]
+
+
+def _finish(wanted, found):
+    if wanted.digest not in (None, digest_of(found)):
+        raise ModelError(
+            "%s at %s has the digest %s, declared is %s (model.source.digest). What serves was left as it is: find out which of them is right."
+            % (wanted.repository, wanted.revision, digest_of(found), wanted.digest)
+        )
+    recorded = {}
+    for name in _below(wanted.partial):
+        path = os.path.join(wanted.partial, name)
+        if name not in found or os.path.islink(path):
+            # Of an earlier run, or another list.
+            os.unlink(path)
+            continue
+        os.chmod(path, 0o444)
+        recorded[name] = {**found[name], "mtime_ns": os.stat(path).st_mtime_ns}
+    manifest = {
+        "format": 1,
+        "repository": wanted.repository,
+        "revision": wanted.revision,
+        "endpoint": wanted.endpoint,
+        "files": recorded,
+    }
+    with open(os.path.join(wanted.partial, MANIFEST), "w", encoding="utf-8") as handle:
+        json.dump(manifest, handle, indent=1, sort_keys=True)
+        handle.write("\n")
+    for folder, _folders, _names in os.walk(wanted.partial):
+        os.chmod(folder, 0o755)  # noqa: S103 the service reads it
+    os.sync()
+    _swap(wanted)
+
+
+def _swap(wanted):
+    """Rename into place. What is already there is replaced; a running engine keeps the files it has open."""
+    shutil.rmtree(wanted.former, ignore_errors=True)
+    if os.path.isdir(wanted.path):
+        os.rename(wanted.path, wanted.former)
+    try:
+        os.rename(wanted.partial, wanted.path)
+    except OSError:
+        if os.path.isdir(wanted.former):
+            os.rename(wanted.former, wanted.path)
+        raise
+    shutil.rmtree(wanted.former, ignore_errors=True)
