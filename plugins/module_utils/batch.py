@@ -69,7 +69,7 @@ class Batch:
         for entry in self._params["files"]:
             now = self._state(entry["path"], files.FILE, planned)
             content = masking.expand(entry["content"], self._secrets).encode("utf-8", "surrogateescape")
-            wanted = files.State(files.FILE, content, *self._metadata(entry))
+            wanted = files.State(files.FILE, content, *self._metadata(entry), in_place=entry.get("live", False))
             if now.kind == files.FILE:
                 self._masks.update(masking.old_values(entry["content"], _text(now)))
             if _without_time(now) != wanted:

@@ -24,10 +24,10 @@ basicConstraints = critical, CA:TRUE, pathlen:0
 keyUsage = critical, keyCertSign, cRLSign
 subjectKeyIdentifier = hash
 nameConstraints = critical, {constraints}
-[server]
+[holder]
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
-extendedKeyUsage = serverAuth
+extendedKeyUsage = {purpose}Auth
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 subjectAltName = {alternatives}
@@ -79,10 +79,11 @@ def belongs(certificate, key):
     return openssl("x509", "-noout", "-pubkey", "-in", certificate) == openssl("pkey", "-pubout", "-in", key)
 
 
-def signed(certificate, authority):
-    """Return whether an authority's certificate leads to a certificate, times aside."""
+def signed(certificate, authority, purpose):
+    """Return whether an authority's certificate leads to a certificate of a ``purpose`` (server or client), times aside."""
+    words = ["-no_check_time", "-purpose", "ssl%s" % purpose, "-CAfile", authority, "-untrusted", certificate]
     try:
-        openssl("verify", "-no_check_time", "-purpose", "sslserver", "-CAfile", authority, certificate)
+        openssl("verify", *words, certificate)
     except Problem:
         return False
     return True
@@ -100,7 +101,7 @@ class Certificate:
     def __init__(self, options):
         self.certificate, self.key = options["certificate"], options["key"]
         self.authority, self.authority_key = options["authority"], options["authority_key"]
-        self.names = options["names"]
+        self.names, self.purpose = options["names"], options["purpose"]
         self.lifetime = datetime.timedelta(days=options["lifetime_days"])
 
     def missing(self, now):
@@ -121,7 +122,7 @@ class Certificate:
         return (
             end_of(self.certificate) - now > self.lifetime / 3
             and belongs(self.certificate, self.key)
-            and signed(self.certificate, self.authority)
+            and signed(self.certificate, self.authority, self.purpose)
             and not other_names(self.certificate, self.names)
         )
 
@@ -132,9 +133,8 @@ class Certificate:
             with open(settings, "w", encoding="utf-8") as handle:
                 alternatives = ", ".join(f"DNS:{name}" for name in self.names)
                 constraints = ", ".join([f"permitted;DNS:{name}" for name in self.names] + [NO_ADDRESSES])
-                handle.write(
-                    SETTINGS.format(subject=self.names[0][:64], constraints=constraints, alternatives=alternatives)
-                )
+                told = {"constraints": constraints, "alternatives": alternatives, "purpose": self.purpose}
+                handle.write(SETTINGS.format(subject=self.names[0][:64], **told))
             new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key]
             if self.authority in missing:
                 life = ["-days", str(AUTHORITY_DAYS), "-extensions", "authority"]
@@ -145,9 +145,9 @@ class Certificate:
             request = os.path.join(directory, "request")
             openssl("req", "-new", "-config", settings, *new_key, "-out", request)
             words = ["-CA", self.authority, "-CAkey", self.authority_key, "-set_serial", f"0x{os.urandom(16).hex()}"]
-            words += ["-days", str(self.lifetime.days), "-sha256", "-extfile", settings, "-extensions", "server"]
+            words += ["-days", str(self.lifetime.days), "-sha256", "-extfile", settings, "-extensions", "holder"]
             openssl("x509", "-req", "-in", request, *words, "-out", made)
-            if not signed(made, self.authority):
+            if not signed(made, self.authority, self.purpose):
                 raise Problem(
                     f"the authority {self.authority} may not sign for {', '.join(self.names)}; it was made for other names. Move it "
                     "and its key away, and a new one is made, which clients have to trust then"
@@ -175,4 +175,9 @@ def look(options, now):
         )
     if not closed(key) and not belongs(certificate, key):
         raise Problem(f"the key {key} is not that of the certificate {certificate}: put the right one there")
+    if options["authority"] and not signed(certificate, options["authority"], options["purpose"]):
+        raise Problem(
+            f"the certificate {certificate} is not one for a {options['purpose']} that {options['authority']} leads to: put one there "
+            "that it signed, with those between them, or name the authority that did"
+        )
     return end

@@ -8,6 +8,8 @@ import contextlib
 import http.client
 import json
 import re
+import socket
+import ssl
 from dataclasses import dataclass
 
 LARGEST_ANSWER = 8 * 1024 * 1024
@@ -55,11 +57,14 @@ def read_keys(path):
     raise KeyFileError('%s: no line of the form  api-key: "..."  is in it; let the role engine write it again' % path)
 
 
-def generate(address, port, model, key, rank=None, timeout=60.0):
-    """Let the engine generate one token, on the data-parallel ``rank`` where one is given. Returns an Answer."""
+def generate(address, port, model, key, rank=None, timeout=60.0, tls=None):
+    """Let the engine generate one token, on the data-parallel ``rank`` where one is given. Returns an Answer.
+
+    ``tls``: None for plain HTTP, else what the module engine_ready documents.
+    """
     asked = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
     try:
-        status, content = _complete(address, port, asked, key, rank, timeout)
+        status, content = _complete(address, port, asked, key, rank, timeout, tls)
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, None, "%s: %s" % (type(error).__name__, error))
     if status != 200:
@@ -72,14 +77,14 @@ def generate(address, port, model, key, rank=None, timeout=60.0):
     return Answer(tokens, status, "" if tokens else "an answer without a token")
 
 
-def likelihood(address, port, model, key, rank=None, timeout=60.0):
+def likelihood(address, port, model, key, rank=None, timeout=60.0, tls=None):
     """Return (list of float, why it is empty): how likely each token of SAMPLE is after those before it, as logarithms.
 
     A figure of the weights and the code that runs them, not of chance.
     """
     asked = {"model": model, "prompt": SAMPLE, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     try:
-        status, content = _complete(address, port, asked, key, rank, timeout)
+        status, content = _complete(address, port, asked, key, rank, timeout, tls)
     except (OSError, http.client.HTTPException) as error:
         return [], "%s: %s" % (type(error).__name__, error)
     if status != 200:
@@ -93,10 +98,10 @@ def likelihood(address, port, model, key, rank=None, timeout=60.0):
     return found, "" if found else "an answer without tokens"
 
 
-def tokens_by_rank(address, port, timeout=10.0):
+def tokens_by_rank(address, port, timeout=10.0, tls=None):
     """Tokens generated since the start, {rank: count}, from the engine label of vLLM's metrics; empty if unreadable."""
     try:
-        status, content = _exchange(address, port, "GET", "/metrics", None, {}, timeout)
+        status, content = _exchange(address, port, "GET", "/metrics", None, {}, timeout, tls)
     except (OSError, http.client.HTTPException):
         return {}
     counts = {}
@@ -108,16 +113,33 @@ def tokens_by_rank(address, port, timeout=10.0):
     return counts
 
 
-def _complete(address, port, asked, key, rank, timeout):
+def _complete(address, port, asked, key, rank, timeout, tls):
     """Ask for the completion ``asked`` (dict), on the data-parallel ``rank`` unless it is None. Returns (status, body)."""
     headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
     if rank is not None:
         headers["X-data-parallel-rank"] = str(rank)
-    return _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout)
+    return _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout, tls)
 
 
-def _exchange(address, port, method, path, body, headers, timeout):
+def _exchange(address, port, method, path, body, headers, timeout, tls):
     with contextlib.closing(http.client.HTTPConnection(address, port, timeout=timeout)) as connection:
+        if tls:
+            connection.sock = _wrapped(socket.create_connection((address, port), timeout), tls)
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, response.read(LARGEST_ANSWER)
+
+
+def _wrapped(plain, tls):
+    """Return TLS on the connection ``plain``, which the authority's own certificates alone are good for. OSError otherwise."""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(tls["authority"])
+        if tls["client"]:
+            context.load_cert_chain(tls["client"])
+        # The name is the one in the certificate; the engine is reached by its address.
+        return context.wrap_socket(plain, server_hostname=tls["name"])
+    except BaseException:
+        plain.close()
+        raise

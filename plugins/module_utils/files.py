@@ -14,7 +14,7 @@ import pwd
 import secrets
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 ABSENT = "absent"
 FILE = "file"
@@ -34,7 +34,10 @@ class FileProblem(Exception):
 
 @dataclass(frozen=True)
 class State:
-    """What is at a path. ``content`` is bytes of a file or the target of a link, None otherwise."""
+    """What is at a path. ``content`` is bytes of a file or the target of a link, None otherwise.
+
+    ``in_place``: a file that is there is written over, for readers that watch it and would lose sight of it by a rename.
+    """
 
     kind: str
     content: bytes | None = None
@@ -42,6 +45,7 @@ class State:
     uid: int = 0
     gid: int = 0
     mtime_ns: int = 0
+    in_place: bool = field(default=False, compare=False)
 
     def describe(self):
         """Return kind, mode and owner as lines for a diff."""
@@ -190,7 +194,21 @@ def _become(path, now, wanted):
     if now.kind == FILE and wanted.kind == FILE and now.content == wanted.content:
         _set_metadata(path, wanted)
         return
+    if now.kind == FILE and wanted.kind == FILE and wanted.in_place:
+        _write_over(path, wanted)
+        return
     write(path, wanted)
+
+
+def _write_over(path, state):
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "wb") as handle:
+        os.fchown(descriptor, state.uid, state.gid)
+        os.fchmod(descriptor, state.mode)
+        handle.write(state.content)
+        handle.truncate()
+        handle.flush()
+        os.fsync(descriptor)
 
 
 def _reason(error, path):
@@ -213,7 +231,7 @@ class Transaction:
 
     def change(self, path, wanted):
         """Make ``path`` what is wanted and remember what it was."""
-        before = read_state(path)
+        before = replace(read_state(path), in_place=wanted.in_place)
         self._undo.append((path, before))
         become(path, wanted)
 

@@ -13,7 +13,7 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - Refuses a certificate that is over, is not for the names clients use or does not belong to its key, and says when it ends.
-  - With O(authority) it makes what is missing, an authority that may sign for O(names) and what is below them and for no address, and a
+  - With O(authority_key) it makes what is missing, an authority that may sign for O(names) and what is below them and for no address, and a
     certificate by it. The certificate is made again in the last third of its life or when the names changed, the authority never.
   - Warns in the last two weeks.
   - Where the authority is made, its key stays (C(delegate_to) localhost). Needs the program C(openssl), 1.1.1 or newer.
@@ -32,11 +32,16 @@ options:
     elements: str
     required: true
   authority:
-    description: The authority's certificate (PEM). When given, what is missing is made.
+    description: The authority's certificate (PEM); without O(authority_key) it has to have signed what is there.
     type: path
   authority_key:
-    description: The authority's private key (PEM).
+    description: The authority's private key (PEM). When given, what is missing is made.
     type: path
+  purpose:
+    description: Whether the certificate is shown by a server or by a client.
+    type: str
+    choices: [server, client]
+    default: server
   lifetime_days:
     description: How long a certificate that is made is good.
     type: int
@@ -104,18 +109,19 @@ def main():
         argument_spec={
             **paths,
             "names": {"type": "list", "elements": "str", "required": True},
+            "purpose": {"type": "str", "choices": ["server", "client"], "default": "server"},
             "lifetime_days": {"type": "int", "default": 90},
             "make": {"type": "bool", "default": True},
             "required": {"type": "bool", "default": True},
         },
-        required_together=[("authority", "authority_key")],
+        required_by={"authority_key": ("authority",)},
         supports_check_mode=True,
     )
     options = module.params
     now = datetime.datetime.now(datetime.timezone.utc)
     result = {"changed": False, "missing": [], "not_after": "", "days_left": 0}
     try:
-        if options["authority"]:
+        if options["authority_key"]:
             wanted = Certificate(options)
             result["missing"] = wanted.missing(now)
             result["changed"] = bool(result["missing"]) and options["make"]

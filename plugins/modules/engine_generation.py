@@ -80,6 +80,16 @@ options:
         description: Name or number of the group.
         type: str
         default: root
+      live:
+        description:
+          - The engine, or what watches it, reads the file again by itself, so that a change of it asks for no restart. It is
+            written in place, because vLLM loses sight of a file that is renamed over (C(--enable-ssl-refresh)).
+        type: bool
+        default: false
+      secret:
+        description: Hide the whole content in the diff. It may have several lines then, because vLLM reads it from no YAML.
+        type: bool
+        default: false
   secrets:
     description: Values for C(@secret:NAME@), by name.
     type: dict
@@ -184,13 +194,18 @@ def argument_spec():
             **more,
         )
 
-    content = {"type": "str", "required": True}
+    content, switch = {"type": "str", "required": True}, {"type": "bool", "default": False}
     return {
         "state": {"type": "str", "choices": ["staged", "proven", "restored"], "required": True},
         "unit": {"type": "str", "required": True},
         "kept": {"type": "path", "default": "/var/lib/hardened-vllm/engine-before.json"},
         "directories": {"type": "list", "elements": "dict", "default": [], "options": entry("0755")},
-        "files": {"type": "list", "elements": "dict", "default": [], "options": entry("0644", content=content)},
+        "files": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": entry("0644", content=content, live=switch, secret=dict(switch, no_log=False)),
+        },
         "secrets": {"type": "dict", "default": {}, "no_log": True},
         "restart": {"type": "bool", "default": False},
         "start_seconds": {"type": "float", "default": 0},
@@ -208,7 +223,7 @@ def batch_params(params):
     path = unit_path(params)
     return {
         "directories": params["directories"],
-        "files": [dict(entry, secret=False) for entry in params["files"]],
+        "files": [dict(entry, secret=entry.get("secret", False)) for entry in params["files"]],
         "absent": [],
         "secrets": params["secrets"],
         "check": [
@@ -221,7 +236,7 @@ def batch_params(params):
 
 def refuse_unreadable_secrets(params):
     """Raise FileProblem for a secret that would not reach vLLM as it is."""
-    used = {name for entry in params["files"] for name in masking.names(entry["content"])}
+    used = {name for entry in params["files"] if not entry.get("secret") for name in masking.names(entry["content"])}
     for name in sorted(used & set(params["secrets"])):
         if not READABLE_SECRET.fullmatch(str(params["secrets"][name])):
             raise files.FileProblem(
@@ -238,10 +253,12 @@ def staged(module, kept):
     changes = wanted.changes()
     unit = engine_unit.show(params["unit"])
     unproven = kept.exists() or wanted.unfinished()
+    live = {entry["path"] for entry in params["files"] if entry.get("live")}
+    started_with = [change for change in changes if change.path not in live]
     result = {
         "changed": bool(changes) or unproven or not unit.enabled,
         "changed_paths": [change.path for change in changes],
-        "restart_needed": bool(changes) or unproven or params["restart"] or not unit.running,
+        "restart_needed": bool(started_with) or unproven or params["restart"] or not unit.running,
         "runs": unit.running,
         "progress": "ready",
         "start_seconds": kept.start_seconds(),
@@ -249,7 +266,7 @@ def staged(module, kept):
     if module._diff:
         result["diff"] = [part for change in changes for part in wanted.diff(change)]
     if not module.check_mode:
-        if changes or unproven:
+        if started_with or unproven:
             kept.keep([entry["path"] for entry in params["files"]])
         carry_out(wanted, changes, kept, unproven)
         if not unit.enabled:

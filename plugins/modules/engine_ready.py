@@ -42,6 +42,21 @@ options:
         description: TCP port.
         type: int
         required: true
+  tls:
+    description: How the API speaks TLS; plain HTTP when left out.
+    type: dict
+    suboptions:
+      authority:
+        description: File of the certificates (PEM) its certificate has to lead to.
+        type: path
+        required: true
+      name:
+        description: Name its certificate has to be for.
+        type: str
+        required: true
+      client:
+        description: File of a certificate and its key (PEM) to show, when the API demands one.
+        type: path
   model:
     description: Name under which the model is served. Required with O(api).
     type: str
@@ -179,7 +194,7 @@ class Watch:
     def _judge(self, rank):
         api, target = self.params["api"], rank if self.params["ranks"] > 1 else None
         return engine_api.likelihood(
-            api["address"], api["port"], self.params["model"], self.key, target, REQUEST_SECONDS
+            api["address"], api["port"], self.params["model"], self.key, target, REQUEST_SECONDS, self.params["tls"]
         )
 
     def _compare(self, rank):
@@ -216,8 +231,9 @@ class Watch:
     def _generates(self, rank):
         api, model, ranks = self.params["api"], self.params["model"], self.params["ranks"]
         target = rank if ranks > 1 else None
-        before = engine_api.tokens_by_rank(api["address"], api["port"]) if ranks > 1 else {}
-        answer = engine_api.generate(api["address"], api["port"], model, self.key, target, REQUEST_SECONDS)
+        tls = self.params["tls"]
+        before = engine_api.tokens_by_rank(api["address"], api["port"], tls=tls) if ranks > 1 else {}
+        answer = engine_api.generate(api["address"], api["port"], model, self.key, target, REQUEST_SECONDS, tls)
         if answer.status == 401:
             raise NotReadyError(
                 "its API refuses the key in %s; something else listens there or the process started with another"
@@ -239,7 +255,7 @@ class Watch:
         api = self.params["api"]
         deadline = time.monotonic() + METRICS_SECONDS
         while time.monotonic() < deadline:
-            if engine_api.tokens_by_rank(api["address"], api["port"]).get(rank, 0) > before:
+            if engine_api.tokens_by_rank(api["address"], api["port"], tls=self.params["tls"]).get(rank, 0) > before:
                 return True
             time.sleep(PAUSE / 4)
         return False
@@ -309,6 +325,14 @@ def main():
             "api": {
                 "type": "dict",
                 "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+            },
+            "tls": {
+                "type": "dict",
+                "options": {
+                    "authority": {"type": "path", "required": True},
+                    "name": {"type": "str", "required": True},
+                    "client": {"type": "path"},
+                },
             },
             "model": {"type": "str"},
             "key_file": {"type": "path", "default": "/etc/hardened-vllm/engine/secrets.yaml", "no_log": False},

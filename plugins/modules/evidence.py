@@ -31,8 +31,11 @@ options:
     type: list
     elements: path
     default:
+      - /etc/hardened-vllm/*/client.pem
       - /etc/hardened-vllm/*/secrets.yaml
+      - /etc/hardened-vllm/*/tls.pem
       - /etc/hardened-vllm/gateway/authorization.conf
+      - /etc/hardened-vllm/gateway/engines-client.pem
       - /etc/hardened-vllm/gateway/tls.key
   journal_hours:
     description: How far back the journal goes.
@@ -205,8 +208,11 @@ def main():
                 "elements": "path",
                 "no_log": False,
                 "default": [
+                    "/etc/hardened-vllm/*/client.pem",
                     "/etc/hardened-vllm/*/secrets.yaml",
+                    "/etc/hardened-vllm/*/tls.pem",
                     "/etc/hardened-vllm/gateway/authorization.conf",
+                    "/etc/hardened-vllm/gateway/engines-client.pem",
                     "/etc/hardened-vllm/gateway/tls.key",
                 ],
             },

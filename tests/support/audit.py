@@ -206,6 +206,9 @@ def _files(host: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for engine in host["engines"]:
         if engine["secret_arguments"]:
             yield file(f"/etc/hardened-vllm/{engine['name']}/secrets.yaml", "0640", group="vllm")
+        if engine["tls"]:
+            yield file(f"/etc/hardened-vllm/{engine['name']}/tls.pem", "0640", group="vllm")
+            yield file(f"/etc/hardened-vllm/{engine['name']}/client.pem", "0600")
         for base in ("/var/cache", "/var/lib", "/run"):
             yield file(f"{base}/{engine['directory']}", "0700", engine["user"], engine["group"], "directory")
         for path in engine["read_paths"]:
@@ -215,6 +218,8 @@ def _files(host: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     if host["gateway"]:
         for name in ("keys.conf", "authorization.conf", "tls.key"):
             yield file(f"/etc/hardened-vllm/gateway/{name}", "0640", group="hardened-vllm-gateway")
+        if host["gateway"]["upstream_tls"]:
+            yield file("/etc/hardened-vllm/gateway/engines-client.pem", "0640", group="hardened-vllm-gateway")
         yield file("/var/log/hardened-vllm-gateway", "0700", "hardened-vllm-gateway", kind="directory")
         yield file("/var/log/hardened-vllm-gateway/access.log", "0600", "hardened-vllm-gateway")
 
@@ -387,5 +392,12 @@ def routes(made: Mapping[str, Any]) -> dict[str, Any]:
         "speaks": {"TLSv1": False, "TLSv1.1": False, "TLSv1.2": True, "TLSv1.3": True, "plain": True},
         "error": None,
     }
+    # As the gateway finds them.
+    engines = [
+        {**endpoint, "host": name, **engine["api"], "speaks": {**endpoint["speaks"], "plain": False}}
+        for name, host in made["hosts"].items()
+        for engine in host["engines"]
+        if engine["tls"] is not None
+    ]
     parts = {"format": 1, "kind": "routes", "observer": "outsider", "standing": "observer", "taken": TAKEN}
-    return {**parts, "seconds": 1.0, "endpoints": [endpoint], "answers": answers, "unknown": []}
+    return {**parts, "seconds": 1.0, "endpoints": [endpoint, *engines], "answers": answers, "unknown": []}

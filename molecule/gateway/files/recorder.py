@@ -5,13 +5,15 @@ same, at most 4 KiB of it) and "body_bytes". Like vLLM it answers on paths that 
 In a chat request the member "behave" asks for trouble: {"status": 500} answers with that status, {"sleep": seconds}
 waits first, {"drop": true} closes the connection without an answer, {"header": "Name: value"} adds a header. A stream has
 as many events as "events" says. Asked for a WebSocket it agrees and sends back what it gets, byte for byte.
-Usage: recorder.py ADDRESS PORT RECORD
+Usage: recorder.py ADDRESS PORT RECORD [PEM [AUTHORITY]]: with a certificate and its key over TLS, with an authority for clients of
+its only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from asyncio import StreamReader, StreamWriter
 from pathlib import Path
@@ -113,8 +115,16 @@ class Recorder:
 
 async def main() -> None:
     """Serve for ever."""
-    address, port, record = sys.argv[1:]
-    server = await asyncio.start_server(Recorder(Path(record)).connection, address, int(port), limit=1 << 20)
+    address, port, record, *files = sys.argv[1:]
+    context = None
+    if files:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(files[0])
+    if context and len(files) > 1:
+        context.load_verify_locations(files[1])
+        context.verify_mode = ssl.CERT_REQUIRED
+    recorder = Recorder(Path(record))
+    server = await asyncio.start_server(recorder.connection, address, int(port), limit=1 << 20, ssl=context)
     async with server:
         await server.serve_forever()
 

@@ -53,8 +53,9 @@ def _faults(value: Any, kind: Any, path: str) -> Iterator[str]:
     elif origin is Annotated:
         yield from _form(value, kind, path)
     elif origin in (types.UnionType, typing.Union):
-        if value is not None:
-            yield from _faults(value, next(one for one in typing.get_args(kind) if one is not types.NoneType), path)
+        for one in typing.get_args(kind) if value is not None else ():
+            if one is not types.NoneType:
+                yield from _faults(value, one, path)
     elif not _is(value, origin or kind):
         yield _fault(path, value, _WORDS[origin or kind])
     elif origin is list:

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..problems import Problem, shown, type_name
-from . import egress_rules, gateway_rules, install_rules, model_rules, rules, secrets, tenants, topology_rules
+from . import (
+    egress_rules,
+    gateway_rules,
+    install_rules,
+    model_rules,
+    rules,
+    secrets,
+    tenants,
+    topology_rules,
+    upstream,
+)
 from .kinds import Report
 from .model import ROLES, Declaration, Host, Leg
 from .networks import read_blocks, read_leg, report_shared
@@ -98,6 +108,7 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:
         rules.check_owned(values, report)
+        upstream.check_upstream_tls(values, report)
     secrets.check_secrets(values, report)
     if values["engine"] is not None and values["topology"] is not None:
         topology_rules.check_topology(declaration, report)

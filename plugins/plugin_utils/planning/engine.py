@@ -17,6 +17,7 @@ from .ray import ray_environment, uses_ray
 from .release import options_of, variables_of
 from .topology import Seat, accelerators, ranks_behind
 from .transfer import transfer_arguments, transfer_environment
+from .upstream_tls import tls_arguments, upstream_tls
 
 USER = "vllm"
 INSTALL_ROOT = "/opt/hardened-vllm/engine"
@@ -90,6 +91,7 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
         "read_paths": [values["model"]["path"], *([values["cache"]["config"]] if values["cache"] is not None else [])],
         "memory_max": engine["memory_max"],
         "api": {"address": str(leg.primary), "port": engine["port"] + seat.local} if seat.api else None,
+        "tls": upstream_tls(declaration) if seat.api else None,
         "model": values["model"]["name"],
         "group_name": seat.group.name,
         "stage": seat.group.stage,
@@ -106,6 +108,7 @@ def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
     words += arguments(declaration, seat)
     if seat.api:
         words += ["--host", address, "--port", str(engine["port"] + seat.local)]
+    words += tls_arguments(declaration, seat)
     words += transfer_arguments(declaration, seat)
     own = [["--allowed-media-domains", *(sorted(values["media"]["allowed_domains"]) or [MEDIA_DISABLED])]]
     modalities = {name: engine["media_items"] for name in ("image", "audio", "video") if name in model["modalities"]}

@@ -14,6 +14,7 @@ from .. import catalogue
 from ..declaration.model import Declaration, Host
 from ..declaration.tenants import expiry, key_digest
 from .topology import Seat
+from .upstream_tls import upstream_tls
 
 # What a parameter of a query may be. None of it needs an escape.
 QUERY_KINDS = {"boolean": "(?:true|false)", "number": "[0-9]{1,9}", "name": "[A-Za-z0-9._/-]{1,96}"}
@@ -41,6 +42,7 @@ def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dic
         "syslog": gateway["syslog"],
         "upstreams": _upstreams(declaration, taken),
         "upstream_secret": "upstream",
+        "upstream_tls": upstream_tls(declaration),
         "balancing": gateway["balancing"],
         "cors_origins": sorted(set(gateway["cors_origins"])),
         "routes": _routes(declaration),

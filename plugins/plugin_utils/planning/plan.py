@@ -20,6 +20,7 @@ from .gateway import gateway_part, key_name, tls_part
 from .media import media_part
 from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
+from .upstream_tls import certificates
 
 FORMAT = 2
 
@@ -49,6 +50,7 @@ def build(declaration: Declaration) -> dict[str, Any]:
         "members": {group.name: [host.name for host in group.members] for group in engines},
         "secrets": _secrets(declaration),
         "tls": tls_part(declaration),
+        "certificates": certificates(declaration, tls_part(declaration)),
         "matrix": _matrix(hosts),
         "start_order": start_order(declaration, engines, taken),
         "hosts": hosts,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from support import tls
 
 SCRIPT = Path(__file__).resolve().parents[3] / "roles/engine/files/etc/hardened-vllm/engine/watch.py"
 SPEC = importlib.util.spec_from_file_location("engine_watch", SCRIPT)
@@ -30,6 +31,7 @@ class Engine(BaseHTTPRequestHandler):
     counted: ClassVar[dict[int, int]] = {}
     moving: ClassVar[set[int]] = set()
     keys: ClassVar[set[str]] = set()
+    server: ClassVar[ThreadingHTTPServer]
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -62,6 +64,7 @@ def told(tmp_path: Path) -> Iterator[dict[str, Any]]:
     key_file.write_text('# comment\napi-key: ["one", "two"]\n')
     server = ThreadingHTTPServer(("127.0.0.1", 0), Engine)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    Engine.server = server
     yield {
         "address": "127.0.0.1",
         "port": server.server_port,
@@ -139,3 +142,15 @@ def test_a_silent_engine_is_restarted_then_left(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(watch.subprocess, "run", lambda argv, **_: ran.append(argv))
     assert [watch.main() for _turn in range(4)] == [0, 0, 0, 1]
     assert ran == [["systemctl", "try-restart", "--no-block", "x"]]
+
+
+def test_over_tls_it_asks_the_true_engine_only(told: dict[str, Any], tmp_path: Path) -> None:
+    authority, pair = tls.made(tmp_path, "engines", "engines.internal")
+    clients, client = tls.made(tmp_path, "gateways", "gateways.engines.internal", "client")
+    tls.serve(Engine.server, pair, clients)
+    told["tls"] = {"authority": str(authority), "name": "engines.internal", "client": str(client)}
+    assert watch.silence(told) == ""
+    Engine.keys.clear()
+    for mistake in ({"authority": str(clients)}, {"name": "other.internal"}, {"client": None}):
+        assert watch.silence({**told, "tls": {**told["tls"], **mistake}})
+    assert Engine.keys == set()

@@ -36,7 +36,7 @@ EVERYTHING: dict[str, Any] = {
 SMALL: dict[str, Any] = {"routes": ["chat"], "balancing": "session"}
 
 
-def part(**gateway: Any) -> dict[str, Any]:
+def part(engine: dict[str, Any] | None = None, **gateway: Any) -> dict[str, Any]:
     """Return a gateway's part of a plan for two engines, two tenants and a monitor."""
     store = [] if gateway["routes"] == ["chat"] else ["responses-store"]
     proved = {"certificate": "CN=b,O=Example"} if "tls" in gateway else {}
@@ -56,6 +56,7 @@ def part(**gateway: Any) -> dict[str, Any]:
                 "management": {"cidrs": ["10.20.2.0/24"]},
                 "edge": {"cidrs": ["192.0.2.0/24"]},
             },
+            "engine": engine or {},
             "gateway": {"server_name": "llm.example.org", "tls": {"certificate": "/c", "key": "/k"}, **gateway},
             "tenants": [
                 {"name": "a", "keys": [{"id": "k1", "expires": "2030-01-01"}], "routes": ["chat"], "body_bytes": 100},
@@ -96,7 +97,10 @@ def gixy(directory: Path) -> list[str]:
     return [finding["plugin"] for finding in json.loads(done.stdout)]
 
 
-@pytest.mark.parametrize("gateway", [EVERYTHING, SMALL], ids=["everything", "small"])
+WITH_TLS: dict[str, Any] = {**EVERYTHING, "engine": {"tls": {"client": True}}}
+
+
+@pytest.mark.parametrize("gateway", [EVERYTHING, SMALL, WITH_TLS], ids=["everything", "small", "TLS to the engines"])
 def test_gixy_finds_nothing(tmp_path: Path, gateway: dict[str, Any]) -> None:
     rendered(tmp_path, gateway)
     assert gixy(tmp_path) == []
@@ -162,3 +166,20 @@ def test_a_certificate_is_asked_for_where_an_authority_is_declared_only(tmp_path
     texts = rendered(tmp_path, SMALL)
     assert "ssl_verify_client" not in texts["nginx.conf"] and "ssl_client" not in texts["keys.conf"]
     assert "syslog" not in texts["log.conf"]
+
+
+def test_over_tls_no_way_leads_to_an_engine_without_it(tmp_path: Path) -> None:
+    texts = rendered(tmp_path, WITH_TLS)
+    ways = [way for text in texts.values() for way in re.findall(r"proxy_pass (\S+?)://", text)]
+    assert set(ways) == {"https"} and len(ways) > 5
+    wanted = {
+        "verify on",
+        "trusted_certificate",
+        "name engines.internal",
+        "server_name on",
+        "protocols TLSv1.2 TLSv1.3",
+        "certificate_key",
+    }
+    assert all(f"proxy_ssl_{words}" in texts["upstreams.conf"] for words in wanted)
+    texts = rendered(tmp_path, EVERYTHING)
+    assert "proxy_ssl" not in texts["upstreams.conf"] and "https://" not in texts["locations.conf"]

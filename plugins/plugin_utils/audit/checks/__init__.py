@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
         tls.tls_answers,
         tls.tls_protocols,
         tls.certificate,
+        tls.engines_tls,
         firewall.firewall_drift,
         firewall.egress_wall,
         firewall.media_wall,

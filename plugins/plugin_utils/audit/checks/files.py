@@ -37,8 +37,13 @@ def secret_files(view: View) -> Iterator[Said]:
     wanted = {
         f"/etc/hardened-vllm/{engine['name']}/secrets.yaml" for engine in view.engines if engine["secret_arguments"]
     }
+    with_tls = [engine for engine in view.engines if engine["tls"] is not None]
+    wanted |= {f"/etc/hardened-vllm/{engine['name']}/tls.pem" for engine in with_tls}
+    wanted |= {f"/etc/hardened-vllm/{engine['name']}/client.pem" for engine in with_tls if engine["tls"]["client"]}
     if view.gateway is not None:
         wanted |= {f"/etc/hardened-vllm/gateway/{name}" for name in GATEWAY_SECRETS}
+        if view.gateway["upstream_tls"] is not None and view.gateway["upstream_tls"]["client"]:
+            wanted.add("/etc/hardened-vllm/gateway/engines-client.pem")
     if view.part["ray"] is not None:
         wanted |= set(view.part["ray"]["secret_files"])
     if not wanted:

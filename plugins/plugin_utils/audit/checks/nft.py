@@ -83,9 +83,13 @@ def _entries(part: Mapping[str, Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]
 def _pair(item: Any) -> tuple[int, int] | None:
     """Return a port or a range of them as its ends, None when it is neither."""
     ends = _at(item, "range") if isinstance(item, Mapping) else [item, item]
-    if not isinstance(ends, list) or len(ends) != 2 or not all(type(end) is int and 0 <= end <= 65535 for end in ends):
+    if (
+        not isinstance(ends, list)
+        or len(ends) != 2
+        or not all(isinstance(end, int) and 0 <= end <= 65535 for end in ends)
+    ):
         return None
-    return ends[0], ends[1]
+    return int(ends[0]), int(ends[1])
 
 
 def has_table(objects: Objects) -> bool:

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""TLS of the gateway's door: protocols, certificate, expiry."""
+"""TLS of the gateway's door: protocols, certificate, expiry; and whether engines speak it."""
 
 from __future__ import annotations
 
@@ -110,3 +110,21 @@ def _faults(given: Certificate, today: datetime.date) -> Iterator[tuple[str, str
         yield "names", ", ".join(given["names"]) or "none", "the declared server name among them", Severity.ERROR
     if not given["trusted"] and ends >= today:
         yield "issuer", given["distrust"] or "not trusted", "an authority clients trust", Severity.WARNING
+
+
+def engines_tls(view: View) -> Iterator[Said]:
+    """Judge whether the engines' own servers speak TLS and nothing else, where that is declared."""
+    servers = [engine["api"] for engine in view.engines if engine["tls"] is not None]
+    if not servers:
+        yield Absent("no engine with a server and engine.tls is planned here")
+    for server in servers:
+        here = (server["address"], server["port"])
+        seen = [one for _seen, one in view.endpoints if (one["address"], one["port"]) == here]
+        where = f"{here[0]} port {here[1]}"
+        plain = any(one["speaks"].get("plain") for one in seen)
+        if plain:
+            yield view.finding("GW-11", f"TLS at {where}", "plain HTTP is answered", "TLS only, as engine.tls declares")
+        elif any(one["tls"] for one in seen):
+            yield Looked("GW-11", where)
+        else:
+            yield Unchecked(f"nobody who may reach {where} opened a connection to it", "GW-11")

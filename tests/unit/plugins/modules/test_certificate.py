@@ -160,3 +160,27 @@ def test_certificates_clients_would_refuse(place: Place) -> None:
     assert "msg" not in place.run(private=False)
     place.certificate.write_text("nonsense")
     assert "openssl x509 failed" in place.run(private=False)["msg"]
+
+
+def test_a_client_certificate_is_none_for_a_server_and_the_other_way_round(place: Place) -> None:
+    place.run(purpose="client")
+    verified = {
+        purpose: openssl(
+            "verify", "-purpose", f"ssl{purpose}", "-CAfile", place.authority, place.certificate
+        ).returncode
+        for purpose in ("client", "server")
+    }
+    assert verified["client"] == 0 and verified["server"] != 0
+    assert not place.run(purpose="client")["changed"]
+    made = place.run(purpose="server")
+    assert made["missing"] == [str(place.certificate), str(place.key)]
+
+
+def test_an_authority_without_its_key_has_to_have_signed(place: Place) -> None:
+    place.run()
+    place.authority_key.unlink()
+    given = {"authority": str(place.authority), "private": False}
+    assert place.run(**given)["days_left"] in (89, 90)
+    assert "is not one for a client that" in place.run(**given, purpose="client")["msg"]
+    place.given()
+    assert f"is not one for a server that {place.authority} leads to" in place.run(**given)["msg"]

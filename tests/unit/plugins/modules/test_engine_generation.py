@@ -59,6 +59,25 @@ class Node:
         }
         return engine_generation.staged(self, self.kept)
 
+    def renew(self, pem: str, unit: str = "old", refused: str = "") -> dict:
+        self.refused = refused
+        served = {
+            "path": str(self.root / "tls.pem"),
+            "content": "@secret:tls_key@\ncertificate\n",
+            "mode": "0640",
+            **ME,
+        }
+        entry = {"path": str(self.root / UNIT), "content": unit, "mode": "0644", **ME}
+        self.params = {"state": "staged", "unit": UNIT, "kept": str(self.root / "state" / "before.json"), "stop": True}
+        self.params |= {
+            "directories": [],
+            "files": [entry, {**served, "live": True, "secret": True}],
+            "secrets": {"tls_key": pem},
+            "restart": False,
+            "start_seconds": 0,
+        }
+        return engine_generation.staged(self, self.kept)
+
     def restore(self, stop: bool = True) -> dict:
         self.params = {**self.params, "state": "restored", "stop": stop}
         return engine_generation.restored(self, self.kept)
@@ -191,3 +210,40 @@ def test_a_damaged_note_is_named(node: Node) -> None:
     (node.root / "state" / "before.json").write_text("{")
     with pytest.raises(files.FileProblem, match=r"before\.json: the note of the former state is damaged"):
         node.kept.states()
+
+
+@pytest.fixture
+def certified(node: Node) -> Node:
+    """A node whose engine has a file it reads again by itself."""
+    node.renew("-----BEGIN\nfirst\n")
+    engine_generation.proven(node, node.kept)
+    node.unit = RUNNING
+    return node
+
+
+def test_what_the_engine_reads_again_itself_is_written_in_place_and_asks_for_no_restart(certified: Node) -> None:
+    file = certified.root / "tls.pem"
+    before = file.stat().st_ino
+    for pem in ("-----BEGIN\na longer second\n", "-----BEGIN\n3\n"):
+        result = certified.renew(pem)
+        assert (result["changed"], result["restart_needed"]) == (True, False)
+        assert "second" not in str(result["diff"]) and "secret content changed" in str(result["diff"])
+        assert (file.read_text(), file.stat().st_ino) == (f"{pem}\ncertificate\n", before)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o640
+        assert not certified.kept.exists()
+    assert certified.renew("-----BEGIN\n3\n")["changed"] is False
+
+
+def test_a_refused_unit_leaves_the_served_file_as_it_was_and_where_it_was(certified: Node) -> None:
+    file = certified.root / "tls.pem"
+    before = file.stat().st_ino
+    with pytest.raises(batch.Failed):
+        certified.renew("-----BEGIN\nnext\n", unit="new", refused="systemd-analyze")
+    assert (file.read_text(), file.stat().st_ino) == ("-----BEGIN\nfirst\n\ncertificate\n", before)
+
+
+def test_with_another_unit_both_come_back(certified: Node) -> None:
+    assert certified.renew("-----BEGIN\nnext\n", unit="new")["restart_needed"]
+    certified.restore()
+    assert certified.text("tls.pem") == "-----BEGIN\nfirst\n\ncertificate\n"
+    assert certified.text(UNIT) == "old"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_api, engine_unit
 from ansible_collections.hardened.vllm.plugins.modules import engine_ready
+from support import tls
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789"
 RUNNING = engine_unit.Unit("engine.service", "loaded", "active", "running", "success", 0, 0, True, False)
@@ -24,6 +25,7 @@ class Engine:
     """vLLM as far as it is asked: its model, its ranks' counters and how it misbehaves."""
 
     port: int = 0
+    server: ThreadingHTTPServer | None = None
     model: str = "tiny"
     tokens: dict[int, int] = field(default_factory=lambda: {0: 0})
     status: int = 200
@@ -80,7 +82,7 @@ def engine() -> Iterator[Engine]:
             """Keep quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.port = server.server_address[1]
+    made.port, made.server = server.server_address[1], server
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield made
@@ -109,7 +111,7 @@ def look(engine: Engine, units: list[engine_unit.Unit], tmp_path: Path):
 
     def call(**more: object) -> dict:
         values = {"unit": "engine.service", "start": False, "fresh": False, "model": "tiny", "ranks": 1}
-        values |= {"api": {"address": "127.0.0.1", "port": engine.port}, "key_file": str(key_file)}
+        values |= {"api": {"address": "127.0.0.1", "port": engine.port}, "key_file": str(key_file), "tls": None}
         return engine_ready.run(
             {
                 **values,
@@ -310,3 +312,57 @@ def test_two_keys_are_read_and_both_are_masked(look, units: list[engine_unit.Uni
     result = look()
     assert result["progress"] == "failed"
     assert result["journal"][-1] == "<secret> with <secret>"
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    place = tmp_path_factory.mktemp("tls")
+    return {
+        "engines": tls.made(place, "engines", "engines.internal"),
+        "gateways": tls.made(place, "gateways", "gateways.engines.internal", "client"),
+        "others": tls.made(place, "others", "engines.internal"),
+    }
+
+
+def spoken(pairs: dict[str, tuple[Path, Path]], authority: str = "engines", client: str = "", **more: str) -> dict:
+    found = {"authority": str(pairs[authority][0]), "name": "engines.internal", "client": None, **more}
+    return found | ({"client": str(pairs[client][1])} if client else {})
+
+
+def test_over_tls_one_token_is_enough_too(look, engine: Engine, pairs) -> None:
+    assert engine.server is not None
+    tls.serve(engine.server, pairs["engines"][1])
+    engine.tokens = {0: 0, 1: 0}
+    assert look(tls=spoken(pairs), ranks=2)["tokens"] == {0: 1, 1: 1}
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"authority": "others"}, "CERTIFICATE_VERIFY_FAILED"),
+        ({"name": "other.internal"}, "Hostname mismatch"),
+        (None, "no token from rank 0"),
+    ],
+)
+def test_an_engine_with_another_certificate_is_not_ready_and_sees_no_key(
+    look, engine: Engine, pairs, told, said
+) -> None:
+    assert engine.server is not None
+    tls.serve(engine.server, pairs["engines"][1])
+    result = look(tls=spoken(pairs, **told) if told else None, seconds_left=0)
+    assert result["progress"] == "failed" and said in result["problem"]
+    assert engine.requests == []
+
+
+def test_an_engine_that_asks_for_a_certificate_gets_one(look, engine: Engine, pairs) -> None:
+    assert engine.server is not None
+    tls.serve(engine.server, pairs["engines"][1], pairs["gateways"][0])
+    for client in ("", "others"):
+        assert look(tls=spoken(pairs, client=client), seconds_left=0)["progress"] == "failed"
+        assert engine.requests == []
+    assert look(tls=spoken(pairs, client="gateways"))["progress"] == "ready"
+
+
+def test_an_authority_that_is_not_there_is_said(look, tmp_path: Path) -> None:
+    missing = {"authority": str(tmp_path / "none"), "name": "engines.internal", "client": None}
+    assert "No such file" in look(tls=missing, seconds_left=0)["problem"]

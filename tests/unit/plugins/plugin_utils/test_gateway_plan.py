@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan, validate
 from ansible_collections.hardened.vllm.plugins.plugin_utils.problems import Severity
 
@@ -208,3 +209,51 @@ def test_where_the_certificate_lies() -> None:
 def test_an_acme_server_may_ask_back(tls: dict[str, Any], ports: list[str]) -> None:
     made = plan(declared(gateway={"tls": tls}), members(), TODAY)["hosts"]["gateway1"]
     assert [listener["ports"] for listener in made["listeners"] if listener["name"] == "acme"] == ports
+
+
+def test_without_engine_tls_neither_end_speaks_it() -> None:
+    made = plan(declared(), members(), TODAY)
+    engine_part = made["hosts"]["engine1"]["engines"][0]
+    assert engine_part["tls"] is None and made["hosts"]["gateway1"]["gateway"]["upstream_tls"] is None
+    assert not [word for word in engine_part["argv"] if "ssl" in word]
+    assert [one["certificate"] for one in made["certificates"]] == [declared()["gateway"]["tls"]["certificate"]]
+
+
+def test_both_ends_have_the_same_certificates_by_authorities_that_sign_for_nothing_else() -> None:
+    made = plan(declared(engine={"tls": {"client": True}}), members("engine2"), TODAY)
+    engine_part, upstream = made["hosts"]["engine1"]["engines"][0], made["hosts"]["gateway1"]["gateway"]["upstream_tls"]
+    assert engine_part["tls"] == upstream
+    assert (upstream["name"], upstream["names"]) == ("engines.internal", ["engines.internal"])
+    assert upstream["client"]["names"] == ["gateways.engines.internal"]
+    rows = {
+        one["certificate"].rpartition("/")[2]: (one["purpose"], one["authority"]) for one in made["certificates"][1:]
+    }
+    assert rows == {
+        "engines.pem": ("server", "/srv/secrets/tls/engines-authority.pem"),
+        "gateways.pem": ("client", "/srv/secrets/tls/gateways-authority.pem"),
+    }
+    words = " ".join(engine_part["argv"])
+    pem = "/etc/hardened-vllm/engine/tls.pem"
+    assert f"--ssl-keyfile {pem} --ssl-certfile {pem} --enable-ssl-refresh" in words
+    assert "--ssl-ca-certs /etc/hardened-vllm/engine/clients.pem --ssl-cert-reqs 2" in words
+
+
+def test_files_of_ones_own_are_looked_at_and_nothing_is_made() -> None:
+    files = {"certificate": "/c", "key": "/k", "authority": "/a", "name": "engines.example.org"}
+    made = plan(declared(engine={"tls": {"issuer": "files", **files}}), members(), TODAY)
+    own = made["certificates"][1]
+    assert (own["authority"], own["authority_key"], own["names"]) == ("/a", None, ["engines.example.org"])
+    assert made["hosts"]["engine1"]["engines"][0]["tls"]["client"] is None and len(made["certificates"]) == 2
+
+
+def test_nodes_without_a_server_have_no_certificate() -> None:
+    cluster = declared(topology="data_parallel", engine={"tls": {}})
+    made = plan(cluster, members("engine2"), TODAY)
+    assert [made["hosts"][f"engine{number}"]["engines"][0]["tls"] is None for number in (1, 2)] == [False, True]
+    assert not [word for word in made["hosts"]["engine2"]["engines"][0]["argv"] if "ssl" in word]
+
+
+@pytest.mark.parametrize("release", catalogue.releases())
+def test_every_release_takes_the_options(release: str) -> None:
+    problems = validate(declared(release=release, engine={"tls": {"client": True}}), members(), TODAY)
+    assert [one for one in problems if "ssl" in one.sentence()] == []

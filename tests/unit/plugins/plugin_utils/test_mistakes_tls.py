@@ -23,6 +23,15 @@ def tenant(name: str, subject: str) -> dict[str, Any]:
     return {"name": name, "certificate": subject, "keys": [{"id": "k1"}]}
 
 
+ENGINES = "vllm_cluster.engine.tls"
+FILES = {"issuer": "files", "certificate": "/c", "key": "/k", "authority": "/a"}
+NIXL = {"connector": "nixl", "router_port": 9000}
+
+
+def engines(**tls: Any) -> Mistake:
+    return put("cluster/engine", {"tls": tls})
+
+
 MISTAKES: list[tuple[str, str, Mistake]] = [
     ("missing-key", f"{TLS}.key", put("cluster/gateway/tls", {"certificate": "/c"})),
     ("missing-key", f"{TLS}.acme", put("cluster/gateway/tls", {"issuer": "acme"})),
@@ -35,6 +44,17 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "acme-gateways",
         f"{TLS}.issuer",
         acme(put("hosts/gateway2", {"roles": ["gateway"], "node": {"addresses": SECOND_GATEWAY}})),
+    ),
+    ("missing-key", f"{ENGINES}.authority", engines(issuer="files", certificate="/c", key="/k")),
+    ("missing-key", f"{ENGINES}.client_key", engines(**FILES, client=True)),
+    ("tls-source", f"{ENGINES}.certificate", engines(certificate="/c")),
+    ("tls-source", f"{ENGINES}.client_authority", engines(**FILES, client_authority="/a")),
+    ("bad-value", f"{ENGINES}.name", engines(name="10.20.1.11")),
+    ("tls-behind-router", ENGINES, both(engines(), put("cluster/transfer", NIXL))),
+    (
+        "argument-owned",
+        "vllm_cluster.engine.arguments.ssl_certfile",
+        put("cluster/engine", {"arguments": {"ssl_certfile": "/c"}}),
     ),
     ("client-authority-missing", PROVED, put("cluster/tenants/0/certificate", "CN=acme")),
     ("bad-value", PROVED, put("cluster/tenants/0/certificate", 'CN=acme" "" ; #')),

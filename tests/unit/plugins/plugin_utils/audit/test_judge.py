@@ -18,7 +18,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.judge import j
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.waivers import InvalidWaiverError, read
 from support import audit
 
-PLAN = audit.plan()
+PLAN = audit.plan(engine={"ranks_per_node": 2, "tls": {"client": True}})
 GOOD = audit.evidence(PLAN)
 # 0.32.0 itself has a known hole.
 HOLE = {"rule": "release-old", "reason": "the fix is not in the catalogue yet", "expires": "2026-12-31"}
@@ -272,8 +272,11 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         lambda e: door(e)["certificate"].update(trusted=False, distrust="self-signed"),
         {("GW-06", "gateway1")},
     ),
-    "no TLS": (
-        lambda e: door(e).update(tls=False, certificate=None, speaks={"plain": True}),
+    "an engine that answers without TLS": (
+        lambda e: e["routes"][0]["endpoints"][1].update(tls=False, certificate=None, speaks={"plain": True}),
+        {("GW-11", "engine11")},
+    ),
+    "no TLS": (        lambda e: door(e).update(tls=False, certificate=None, speaks={"plain": True}),
         {("GW-01", "gateway1"), ("GW-06", "gateway1")},
     ),
     "no HSTS": (

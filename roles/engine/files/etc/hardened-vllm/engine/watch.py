@@ -10,6 +10,8 @@ import contextlib
 import http.client
 import json
 import re
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -21,10 +23,23 @@ ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
 METRICS_SECONDS = 10
 
 
+def wrapped(plain: socket.socket, tls: dict[str, Any]) -> ssl.SSLSocket:
+    """Return TLS on a connection to the engine, which has to have the certificate the gateways ask for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(tls["authority"])
+    if tls["client"]:
+        context.load_cert_chain(tls["client"])
+    return context.wrap_socket(plain, server_hostname=tls["name"])
+
+
 def exchange(told: dict[str, Any], method: str, path: str, body: Any, headers: dict[str, str], timeout: float) -> Any:
     """Return (status, body as text) of one request to the engine; OSError or HTTPException when there is no answer."""
     connection = http.client.HTTPConnection(told["address"], told["port"], timeout=timeout)
     with contextlib.closing(connection):
+        if told.get("tls"):
+            connection.connect()
+            connection.sock = wrapped(connection.sock, told["tls"])
         connection.request(method, path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()
         return answer.status, answer.read(8 * 1024 * 1024).decode("utf-8", "replace")
