@@ -48,7 +48,7 @@ def run(argv, destinations, timeout, scratch):
     ``destinations`` are the blocks it may exchange packets with (none: no network at all), ``timeout`` is in seconds, ``scratch`` a directory only root reads.
     Raises commands.CommandError, also when this host does not hold the program back.
     """
-    settings = os.path.join(scratch, "environment")
+    settings = os.path.join(scratch, "confined.env")
     with open(settings, "w", encoding="utf-8") as handle:
         handle.write(environment(os.environ))
     unit = "hardened-vllm-install-%d.service" % os.getpid()
