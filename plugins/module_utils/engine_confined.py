@@ -56,7 +56,7 @@ def run(argv, destinations, timeout, scratch, purpose="install", properties=()):
     ``scratch`` a directory only root reads, ``properties`` are further settings of the unit. Raises commands.CommandError, also when this
     host does not hold the program back.
     """
-    settings = os.path.join(scratch, "environment")
+    settings = os.path.join(scratch, "confined.env")
     with open(settings, "w", encoding="utf-8") as handle:
         handle.write(environment(os.environ))
     unit = "hardened-vllm-%s-%d.service" % (purpose, os.getpid())

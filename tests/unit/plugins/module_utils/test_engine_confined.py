@@ -88,7 +88,7 @@ def test_credentials_go_by_the_file_and_not_by_the_command_line(
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:hush@10.0.0.5/simple")
     engine_confined.run(python(""), ["10.0.0.5/32"], 30, str(tmp_path))
     assert "hush" not in notes.read_text()
-    assert "hush" in (tmp_path / "environment").read_text()
+    assert "hush" in (tmp_path / "confined.env").read_text()
 
 
 def test_values_of_the_environment_are_quoted() -> None:
