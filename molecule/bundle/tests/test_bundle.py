@@ -1,11 +1,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release comes to nodes without an index by a bundle, or not at all; what serves is not touched by one that is spoilt."""
+"""A release comes to nodes by a bundle, a model from its hub, or not at all; what serves is not touched by one that is spoilt."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from lab.testing import Console
 PLAY_SECONDS = 300
 UNIT = "hardened-vllm-engine.service"
 ENGINES = ("engine1", "engine2")
+HERE = Path(__file__).parents[1]
+TOKEN = "hf_a-token-of-the-lab"
 
 
 @pytest.fixture
@@ -105,3 +107,79 @@ def test_a_spoilt_bundle_touches_nothing_and_a_sound_one_serves(
     code, said = play("upgrade", bundle_release="0.31.0")
     assert code == 0, said
     assert all("engine/0.31.0/" in run for run in serving())
+
+
+MODELS = "/srv/hardened-vllm/models/acme--tiny"
+FIRST, SECOND = "1" * 40, "2" * 40
+
+
+@pytest.fixture
+def hub(console: Callable[[str], Console]) -> Iterator[Callable[[str, str], None]]:
+    """A function that has hub and store serve a folder as a revision; the first revision is served again afterwards."""
+    shell = console("hub").shell
+
+    def serve(folder: str, revision: str) -> None:
+        for unit, more in (("hub", f"8443 https://store.example.org:8444 {TOKEN}"), ("store", "8444")):
+            words = f"/opt/standin_hub.py {folder} acme/tiny {revision} /opt/hub.pem /opt/hub.key {more}"
+            shell(f"systemctl stop {unit}; systemd-run --unit={unit} /usr/bin/python3 {words}")
+
+    yield serve
+    serve(f"/opt/hub/{FIRST}", FIRST)
+
+
+def test_the_model_of_the_hub_is_what_is_served(console: Callable[[str], Console]) -> None:
+    sums = console("hub").shell(f"cd /opt/hub/{FIRST} && sha256sum config.json model.safetensors")
+    for name in ENGINES:
+        shell = console(name).shell
+        assert shell(f"cd {MODELS}/{FIRST} && sha256sum *") == sums, (
+            "no code of the model, and nothing else, came along"
+        )
+        assert f"serve {MODELS}/{FIRST} " in shell(f"systemctl show -P ExecStart {UNIT}")
+        kept = shell(f"stat -c '%U %a' {MODELS}/{FIRST} {MODELS}/{FIRST}/model.safetensors; ls -A {MODELS}")
+        assert kept == f"root 755\nroot 444\n{FIRST}\n"
+        assert shell(f"grep -rl {TOKEN} /srv /etc /run/systemd /var/lib/hardened-vllm 2>/dev/null || true") == ""
+
+
+CALL = "import socket; socket.create_connection(('hub.example.org', 8443), 2)"
+
+
+def test_the_hub_is_open_to_what_fetches_and_to_no_engine(console: Callable[[str], Console]) -> None:
+    shell = console("engine1").shell
+    shell(f'/usr/bin/python3 -c "{CALL}"')
+    assert "refused" in shell(f'runuser -u vllm -- /usr/bin/python3 -c "{CALL}" 2>&1 || echo refused')
+
+
+def test_what_fetches_calls_declared_addresses_only(console: Callable[[str], Console]) -> None:
+    address = console("engine1").shell("getent hosts hub.example.org").split()[0]
+    outcomes = []
+    for allowed in ("10.232.2.99/32", f"{address}/32"):
+        done = runs.play("bundle", HERE / "elsewhere.yml", timeout=PLAY_SECONDS, elsewhere_destinations=[allowed])
+        outcomes.append(
+            (done.code == 0, "did not come from https://hub.example.org:8443" in re.sub(r"\s+", " ", done.text))
+        )
+    assert outcomes == [(False, True), (True, False)]
+
+
+def test_a_model_that_is_spoilt_touches_nothing_and_the_sound_one_serves(
+    play: Callable, serving: Callable, hub: Callable[[str, str], None], console: Callable[[str], Console]
+) -> None:
+    before = serving()
+    release = before[0].split("/")[1]
+    # The list is read when the hub begins, and a store of its own has something else.
+    hub(f"/opt/hub/{SECOND}", SECOND)
+    console("hub").shell(
+        "systemctl stop store; systemd-run --unit=store /usr/bin/python3 /opt/standin_hub.py "
+        f"/opt/hub/{FIRST} acme/tiny {SECOND} /opt/hub.pem /opt/hub.key 8444"
+    )
+    code, said = play("upgrade", bundle_release=release, hub_revision=SECOND)
+    assert code != 0
+    assert "model.safetensors has the sha256" in said, said
+    assert TOKEN not in said
+    assert serving() == before
+    hub(f"/opt/hub/{SECOND}", SECOND)
+    code, said = play("upgrade", bundle_release=release, hub_revision=SECOND)
+    assert code == 0, said
+    for name in ENGINES:
+        shell = console(name).shell
+        assert f"serve {MODELS}/{SECOND} " in shell(f"systemctl show -P ExecStart {UNIT}")
+        assert shell(f"ls -A {MODELS}").split() == [FIRST, SECOND], "the former one stays for a way back"
