@@ -276,7 +276,8 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         lambda e: e["routes"][0]["endpoints"][1].update(tls=False, certificate=None, speaks={"plain": True}),
         {("GW-11", "engine11")},
     ),
-    "no TLS": (        lambda e: door(e).update(tls=False, certificate=None, speaks={"plain": True}),
+    "no TLS": (
+        lambda e: door(e).update(tls=False, certificate=None, speaks={"plain": True}),
         {("GW-01", "gateway1"), ("GW-06", "gateway1")},
     ),
     "no HSTS": (
