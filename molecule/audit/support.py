@@ -76,6 +76,7 @@ def _sources() -> list[Path]:
     return [
         *plugins.glob("modules/audit_*.py"),
         *plugins.glob("module_utils/audit_*.py"),
+        *plugins.glob("module_utils/firewall_common.py"),
         *plugins.glob("module_utils/probe_*.py"),
     ]
 

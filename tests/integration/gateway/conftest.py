@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -69,10 +70,14 @@ class Door:
     proxy: proxies.Proxy
     directory: Path
 
-    def log(self) -> list[dict[str, Any]]:
-        """Return the lines of the access log."""
-        lines = (self.directory / "access.log").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+    def log(self, at_least: int = 0) -> list[dict[str, Any]]:
+        """Return the lines of the access log. A line may come after its answer: ``at_least`` so many are waited for."""
+        deadline = time.monotonic() + 10
+        while True:
+            lines = (self.directory / "access.log").read_text(encoding="utf-8").splitlines()
+            if len(lines) >= at_least or time.monotonic() > deadline:
+                return [json.loads(line) for line in lines]
+            time.sleep(0.05)
 
 
 @pytest.fixture
