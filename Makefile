@@ -28,6 +28,7 @@ help:
 	@echo "make molecule-certificates  a private authority and ACME, likewise"
 	@echo "make molecule-coexist    the firewall beside others, likewise"
 	@echo "make molecule-images      media by URL with a real vision model, likewise"
+	@echo "make molecule-matrix     the reachability of every topology, likewise"
 	@echo "make molecule-media       the proxy for media by URL, likewise"
 	@echo "make molecule-scan        scanners (nmap, sslyze, testssl.sh, schemathesis) against the gateway, likewise"
 	@echo "make molecule-sample      the sample of an audit in docs/, collected again, likewise"

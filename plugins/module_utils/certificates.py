@@ -47,6 +47,8 @@ def openssl(*arguments):
             stderr=subprocess.PIPE,
             universal_newlines=True,
             check=False,
+            # Whom this machine trusts besides is no matter of the certificates that are judged.
+            env={**os.environ, "SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull},
         )
     except FileNotFoundError:
         raise Problem("there is no program openssl: install it") from None
@@ -72,6 +74,12 @@ def closed(path):
     """Return whether a file is encrypted by a vault; what is in it is not looked at then."""
     with open(path, "rb") as handle:
         return handle.read(15) == b"$ANSIBLE_VAULT;"
+
+
+def holds_key(path):
+    """Return whether there is a private key in a file of certificates."""
+    with open(path, "rb") as handle:
+        return b"PRIVATE KEY-----" in handle.read()
 
 
 def belongs(certificate, key):
@@ -164,6 +172,11 @@ def look(options, now):
             raise Problem(f"{path} does not exist: put it there or name another file")
     if closed(certificate):
         raise Problem(f"{certificate} is encrypted by a vault: a certificate is no secret, put it there in the clear")
+    for path in (certificate, options["authority"]):
+        if path and holds_key(path):
+            raise Problem(
+                f"{path} holds a private key too, and it goes where others read it: put certificates alone there"
+            )
     ends = [(end_of(path), path) for path in (certificate, options["authority"]) if path]
     end, first = min(ends)
     if end <= now:

@@ -40,6 +40,8 @@ def chosen(entries):
         if any(part.startswith(".") for part in parts) or not name.endswith(WANTED) or name.endswith(PICKLE_INDEX):
             continue
         if NAME.fullmatch(name) is None:
+            if not name.endswith((".safetensors", INDEX)):
+                continue
             raise Problem("the list names %r; expected letters, digits and ._+=- in the name of a file" % name)
         found[name] = _promised(name, entry)
     for name in found:

@@ -91,7 +91,8 @@ def digest_of(manifest_files):
 def why_fetch(wanted, thorough=False):
     """Return the reason to fetch (str), or None when what is in place is what was fetched.
 
-    Names, sizes, owners, modes and times are compared, and the content of small files; that of all when ``thorough``.
+    Names, sizes, owners and modes are compared, and the content of small files and of those whose time is another; that of all when
+    ``thorough``. Files that the revision does not have are no reason.
     """
     if not os.path.isdir(wanted.path):
         return "%s does not exist" % wanted.path
@@ -100,11 +101,8 @@ def why_fetch(wanted, thorough=False):
             recorded = json.load(handle)["files"]
         if wanted.digest not in (None, digest_of(recorded)):
             return "%s has the digest %s, declared is %s" % (wanted.path, digest_of(recorded), wanted.digest)
-        there = set(_below(wanted.path)) - {MANIFEST}
-        differing = sorted(
-            (there ^ set(recorded))
-            | {name for name in recorded if name in there and _differs(wanted, name, recorded, thorough)}
-        )
+        there = set(_below(wanted.path))
+        differing = sorted(name for name in recorded if name not in there or _differs(wanted, name, recorded, thorough))
     except (OSError, ValueError, LookupError, TypeError) as error:
         return "%s has no readable manifest (%s)" % (wanted.path, error)
     if differing:
@@ -127,14 +125,46 @@ def _differs(wanted, name, recorded, thorough):
     info = os.lstat(path)
     if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o222:
         return True
-    if info.st_size != promised["bytes"] or info.st_mtime_ns != promised["mtime_ns"]:
+    if info.st_size != promised["bytes"]:
         return True
-    read = thorough or info.st_size <= SMALL
+    # Another time is no other content: a restored backup has it, and a filesystem that rounds.
+    read = thorough or info.st_size <= SMALL or info.st_mtime_ns != promised["mtime_ns"]
     return read and engine_hub_files.digests(path, info.st_size)["sha256"] != promised["sha256"]
+
+
+def strangers(wanted):
+    """Return the files in place that the revision does not have (sorted); None where no manifest says what it has."""
+    try:
+        with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
+            recorded = json.load(handle)["files"]
+        return sorted(set(_below(wanted.path)) - {MANIFEST} - set(recorded))
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _keep_what_is_not_ours(wanted):
+    """Raise ModelError when a fetch would remove what somebody else put into the directory, or lead out of it."""
+    if os.path.islink(wanted.path):
+        raise ModelError(
+            "%s is a symbolic link; expected a directory. Mount the larger filesystem there instead. Nothing was changed."
+            % wanted.path
+        )
+    found = strangers(wanted) if os.path.isdir(wanted.path) and os.listdir(wanted.path) else []
+    if found is None:
+        raise ModelError(
+            "%s has to be fetched, and is there without a manifest of ours, so that nobody knows what would be lost. Move it elsewhere. "
+            "Nothing was changed." % wanted.path
+        )
+    if found:
+        raise ModelError(
+            "%s has to be fetched again, which would remove %s; the revision does not have them. Move them elsewhere. Nothing was changed."
+            % (wanted.path, ", ".join(found[:10]))
+        )
 
 
 def look(wanted):
     """Return what the hub has of the revision, ``{name: {"bytes"}}``; fetches and writes nothing but a list. Raises ModelError."""
+    _keep_what_is_not_ours(wanted)
     with _told(wanted), tempfile.TemporaryDirectory(prefix="hardened-vllm-") as scratch:
         return _hub(wanted, scratch, True)
 
@@ -144,6 +174,7 @@ def fetch(wanted):
 
     Whatever goes wrong, ``wanted.path`` stays as it was; what came is kept for the next run. Raises ModelError.
     """
+    _keep_what_is_not_ours(wanted)
     with _told(wanted):
         os.makedirs(wanted.folder, mode=0o755, exist_ok=True)
         with _alone(wanted):

@@ -102,7 +102,7 @@ OUTPUT = """\
 
 """
 # The kernel forgets a source whose last connection has ended. Where the set is full, further sources are not limited: who
-# can fill it has that many addresses, and refusing everybody else would be the harm itself.
+# can fill it has that many addresses or forges them, and refusing everybody else would be the harm itself.
 COUNTED_SET = """\
     set %s%s_%s {
         type %s_addr

@@ -71,8 +71,8 @@ options:
     default: 60
   thorough:
     description:
-      - Whether to read all files of a revision that is in place. When not, names, sizes, owners, modes and times are compared, and
-        the content of files up to 64 MiB.
+      - Whether to read all files of a revision that is in place. When not, names, sizes, owners and modes are compared, and the
+        content of files up to 64 MiB and of those whose time of change is another.
     type: bool
     default: false
   fetch:
@@ -102,6 +102,11 @@ reason:
   description: Why it was or would be fetched, empty when what is in place is as it was fetched.
   returned: success
   type: str
+strangers:
+  description: Files in the directory that the revision does not have. They are warned of, and never removed.
+  returned: when nothing was fetched
+  type: list
+  elements: str
 files:
   description: The files with their size in bytes, and with their C(sha256) when they were fetched.
   returned: when they were or would be fetched
@@ -182,7 +187,7 @@ def have(params, check_mode):
     )
     reason = engine_model.why_fetch(wanted, params["thorough"])
     if reason is None:
-        return {"changed": False, "reason": ""}
+        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted)}
     if not params["fetch"]:
         raise engine_model.ModelError("%s, and fetching was not allowed. Nothing was changed." % reason)
     files = engine_model.look(wanted) if check_mode else engine_model.fetch(wanted)
@@ -212,6 +217,11 @@ def main():
         result = have(module.params, module.check_mode)
     except engine_model.ModelError as problem:
         module.fail_json(msg=str(problem))
+    if result.get("strangers"):
+        module.warn(
+            "%s holds files that the revision does not have, and vLLM may read them: %s"
+            % (module.params["path"], ", ".join(result["strangers"][:10]))
+        )
     module.exit_json(**result)
 
 

@@ -144,13 +144,18 @@ def test_a_silent_engine_is_restarted_then_left(monkeypatch: pytest.MonkeyPatch,
     assert ran == [["systemctl", "try-restart", "--no-block", "x"]]
 
 
-def test_over_tls_it_asks_the_true_engine_only(told: dict[str, Any], tmp_path: Path) -> None:
+def test_over_tls_it_asks_the_true_engine_only(
+    told: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     authority, pair = tls.made(tmp_path, "engines", "engines.internal")
     clients, client = tls.made(tmp_path, "gateways", "gateways.engines.internal", "client")
     tls.serve(Engine.server, pair, clients)
     told["tls"] = {"authority": str(authority), "name": "engines.internal", "client": str(client)}
     assert watch.silence(told) == ""
     Engine.keys.clear()
-    for mistake in ({"authority": str(clients)}, {"name": "other.internal"}, {"client": None}):
-        assert watch.silence({**told, "tls": {**told["tls"], **mistake}})
+    assert watch.silence({**told, "tls": {**told["tls"], "client": None}})
+    # A restart would not make the certificate another.
+    for mistake in ({"authority": str(clients)}, {"name": "other.internal"}):
+        assert watch.silence({**told, "tls": {**told["tls"], **mistake}}) == ""
+        assert "a certificate that is not trusted" in capsys.readouterr().out
     assert Engine.keys == set()

@@ -180,6 +180,6 @@ def test_over_tls_no_way_leads_to_an_engine_without_it(tmp_path: Path) -> None:
         "protocols TLSv1.2 TLSv1.3",
         "certificate_key",
     }
-    assert all(f"proxy_ssl_{words}" in texts["upstreams.conf"] for words in wanted)
+    assert all(f"proxy_ssl_{words}" in texts["nginx.conf"] for words in wanted)
     texts = rendered(tmp_path, EVERYTHING)
-    assert "proxy_ssl" not in texts["upstreams.conf"] and "https://" not in texts["locations.conf"]
+    assert "proxy_ssl" not in texts["nginx.conf"] and "https://" not in texts["locations.conf"]

@@ -127,10 +127,12 @@ def test_names_that_lead_out_of_the_directory_are_refused(hub: Hub, tmp_path: Pa
     assert len(hub.asked) == 1
 
 
-def test_other_odd_names_are_refused(hub: Hub, tmp_path: Path) -> None:
-    hub.files["a b.json"] = b"{}"
+def test_odd_names_are_left_out_and_refused_of_weights(hub: Hub, tmp_path: Path) -> None:
+    hub.files["docs/my prompt.txt"] = b"hello"
+    assert sorted(engine_model.look(wanted(hub, tmp_path))) == KEPT
+    hub.files["a b.safetensors"] = b"{}"
     refused(wanted(hub, tmp_path), "expected letters, digits")
-    del hub.files["a b.json"]
+    del hub.files["a b.safetensors"]
     hub.files["config.json/x.json"] = b"{}"
     refused(wanted(hub, tmp_path), "as a file and as a directory")
 
@@ -326,25 +328,74 @@ def test_what_changed_later_is_noticed_and_alone_fetched_again(hub: Hub, tmp_pat
     assert Path(order.path, "model.safetensors").stat().st_ino == kept
 
 
-@pytest.mark.parametrize("harm", ["extra", "writable", "link", "missing", "manifest"])
+@pytest.mark.parametrize("harm", ["writable", "link", "missing"])
 def test_harm_to_a_directory_is_noticed(hub: Hub, tmp_path: Path, harm: str) -> None:
     order = wanted(hub, tmp_path)
     engine_model.fetch(order)
     weights = Path(order.path, "model.safetensors")
-    if harm == "extra":
-        Path(order.path, "modeling.py").write_text("")
-    elif harm == "writable":
+    if harm == "writable":
         weights.chmod(0o646)
     elif harm == "link":
         weights.rename(tmp_path / "moved")
         weights.symlink_to(tmp_path / "moved")
-    elif harm == "missing":
-        weights.unlink()
     else:
-        Path(order.path, engine_model.MANIFEST).write_text("[]")
+        weights.unlink()
     assert engine_model.why_fetch(order)
     engine_model.fetch(order)
     assert engine_model.why_fetch(order, thorough=True) is None
+
+
+def test_another_time_with_the_same_content_is_no_reason(hub: Hub, tmp_path: Path) -> None:
+    order = wanted(hub, tmp_path)
+    engine_model.fetch(order)
+    hub.asked.clear()
+    for name in KEPT:
+        os.utime(Path(order.path, name))
+    assert engine_model.why_fetch(order) is None
+    assert hub.asked == []
+
+
+def test_what_somebody_else_put_there_is_never_removed(hub: Hub, tmp_path: Path) -> None:
+    order = wanted(hub, tmp_path)
+    engine_model.fetch(order)
+    added = Path(order.path, "adapters", "lora.safetensors")
+    added.parent.mkdir()
+    added.write_text("mine")
+    assert engine_model.why_fetch(order) is None
+    assert engine_model.strangers(order) == ["adapters/lora.safetensors"]
+    Path(order.path, "config.json").unlink()
+    for step in (engine_model.look, engine_model.fetch):
+        with pytest.raises(engine_model.ModelError, match=r"would remove adapters/lora\.safetensors"):
+            step(order)
+    assert added.read_text() == "mine"
+
+
+@pytest.mark.parametrize("manifest", [None, "[]"])
+def test_a_directory_without_a_manifest_is_left_alone(hub: Hub, tmp_path: Path, manifest: str | None) -> None:
+    order = wanted(hub, tmp_path)
+    mine = Path(order.path, "mine.safetensors")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    if manifest is not None:
+        Path(order.path, engine_model.MANIFEST).write_text(manifest)
+    assert engine_model.why_fetch(order)
+    with pytest.raises(engine_model.ModelError, match="without a manifest of ours"):
+        engine_model.fetch(order)
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    if manifest is None:
+        engine_model.fetch(order)
+
+
+def test_a_link_in_the_place_of_the_directory_is_refused(hub: Hub, tmp_path: Path) -> None:
+    order = wanted(hub, tmp_path)
+    engine_model.fetch(order)
+    Path(order.path).rename(tmp_path / "larger")
+    Path(order.path).symlink_to(tmp_path / "larger")
+    (tmp_path / "larger/config.json").unlink()
+    with pytest.raises(engine_model.ModelError, match="is a symbolic link"):
+        engine_model.fetch(order)
+    assert (tmp_path / "larger/model.safetensors").exists()
 
 
 def test_weights_are_read_when_it_is_thorough(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

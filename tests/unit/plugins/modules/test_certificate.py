@@ -184,3 +184,30 @@ def test_an_authority_without_its_key_has_to_have_signed(place: Place) -> None:
     assert "is not one for a client that" in place.run(**given, purpose="client")["msg"]
     place.given()
     assert f"is not one for a server that {place.authority} leads to" in place.run(**given)["msg"]
+
+
+def test_whom_the_machine_trusts_besides_is_no_authority(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.given()
+    store = place.directory / "store"
+    store.mkdir()
+    (store / "all.pem").write_bytes(place.certificate.read_bytes())
+    assert openssl("rehash", store).returncode == 0
+    monkeypatch.setenv("SSL_CERT_DIR", str(store))
+    monkeypatch.setenv("SSL_CERT_FILE", str(store / "all.pem"))
+    other = Place(place.directory / "other")
+    other.directory.mkdir()
+    other.run()
+    assert openssl("verify", "-CAfile", other.authority, place.certificate).returncode == 0, "openssl alone trusts it"
+    found = place.run(private=False, authority=str(other.authority))
+    assert "is not one for a server" in found["msg"]
+
+
+@pytest.mark.parametrize("which", ["certificate", "authority"])
+def test_a_key_among_certificates_is_refused(place: Place, which: str) -> None:
+    place.run()
+    key = place.authority_key.read_bytes()
+    place.authority_key.unlink()
+    path = getattr(place, which)
+    path.write_bytes(path.read_bytes() + key)
+    found = place.run(private=False, authority=str(place.authority))
+    assert f"{path} holds a private key too" in found["msg"]

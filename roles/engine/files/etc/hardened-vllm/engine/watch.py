@@ -84,6 +84,10 @@ def silence(told: dict[str, Any]) -> str:
                 # It works, and refuses: a restart would change nothing.
                 print(f"rank {rank} refuses the question: status {status}, {text[:200]}")
                 problem = ""
+        except ssl.SSLCertVerificationError as error:
+            # It shows a certificate that ended or is another's: a restart would change nothing, and the gateways see it too.
+            print(f"rank {rank} shows a certificate that is not trusted: {error.verify_message}")
+            return ""
         except (OSError, http.client.HTTPException) as error:
             problem = f"{type(error).__name__}: {error}"
         except (ValueError, LookupError, TypeError):
