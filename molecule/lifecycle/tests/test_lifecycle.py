@@ -24,6 +24,7 @@ def drained(secrets: Path) -> list[str]:
 
 def test_a_restart_without_draining_loses_streams(load: Callable, console: Callable[[str], Console]) -> None:
     with load() as ledger:
+        time.sleep(3)  # streams have begun by then
         console("engine1").shell("systemctl restart hardened-vllm-engine")
     assert any(line.startswith("streams") for line in ledger["failed"]), "else the ledger proves nothing"
 
