@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from ansible_collections.hardened.vllm.plugins.module_utils import audit_secrets
 from ansible_collections.hardened.vllm.plugins.module_utils.audit_processes import Process
-from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import COUNTED, TABLE
+from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import without_counted
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import (
     Unknown,
     read_optional,
@@ -70,11 +70,9 @@ def nftables(root: str) -> List[Dict[str, Any]]:
     """
     if not _has_nftables(root):
         return []
-    found = json.loads(run(["nft", "-j", "list", "ruleset"], timeout=60))["nftables"]
-    for entry in found:
-        if (entry.get("set") or {}).get("table") == TABLE and entry["set"]["name"].startswith(COUNTED):
-            entry["set"].pop("elem", None)
-    return found
+    return [
+        without_counted(entry) for entry in json.loads(run(["nft", "-j", "list", "ruleset"], timeout=60))["nftables"]
+    ]
 
 
 def _has_nftables(root: str) -> bool:

@@ -77,10 +77,6 @@ class Wanted:
     def partial(self):
         return os.path.join(self.folder, ".%s.partial" % os.path.basename(self.path))
 
-    @property
-    def former(self):
-        return os.path.join(self.folder, ".%s.former" % os.path.basename(self.path))
-
 
 def digest_of(manifest_files):
     """Return the SHA-256 of the lines sha256sum(1) would print for the files, sorted by name."""
@@ -97,8 +93,7 @@ def why_fetch(wanted, thorough=False):
     if not os.path.isdir(wanted.path):
         return "%s does not exist" % wanted.path
     try:
-        with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
-            recorded = json.load(handle)["files"]
+        recorded = _recorded(wanted)
         if wanted.digest not in (None, digest_of(recorded)):
             return "%s has the digest %s, declared is %s" % (wanted.path, digest_of(recorded), wanted.digest)
         there = set(_below(wanted.path))
@@ -108,6 +103,12 @@ def why_fetch(wanted, thorough=False):
     if differing:
         return "files in %s changed after they were fetched: %s" % (wanted.path, ", ".join(differing[:10]))
     return None
+
+
+def _recorded(wanted):
+    """Return what the manifest says of the files in place. Raises what reading JSON raises."""
+    with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
+        return json.load(handle)["files"]
 
 
 def _below(path):
@@ -135,9 +136,7 @@ def _differs(wanted, name, recorded, thorough):
 def strangers(wanted):
     """Return the files in place that the revision does not have (sorted); None where no manifest says what it has."""
     try:
-        with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
-            recorded = json.load(handle)["files"]
-        return sorted(set(_below(wanted.path)) - {MANIFEST} - set(recorded))
+        return sorted(set(_below(wanted.path)) - {MANIFEST} - set(_recorded(wanted)))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -291,18 +290,4 @@ def _finish(wanted, found):
     for folder, _folders, _names in os.walk(wanted.partial):
         os.chmod(folder, 0o755)  # noqa: S103 the service reads it
     os.sync()
-    _swap(wanted)
-
-
-def _swap(wanted):
-    """Rename into place. What is already there is replaced; a running engine keeps the files it has open."""
-    shutil.rmtree(wanted.former, ignore_errors=True)
-    if os.path.isdir(wanted.path):
-        os.rename(wanted.path, wanted.former)
-    try:
-        os.rename(wanted.partial, wanted.path)
-    except OSError:
-        if os.path.isdir(wanted.former):
-            os.rename(wanted.former, wanted.path)
-        raise
-    shutil.rmtree(wanted.former, ignore_errors=True)
+    files.swap(wanted.partial, wanted.path)

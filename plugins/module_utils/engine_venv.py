@@ -54,10 +54,6 @@ class Wanted:
         return os.path.join(self.root, ".%s.partial" % self.version)
 
     @property
-    def former(self):
-        return os.path.join(self.root, ".%s.former" % self.version)
-
-    @property
     def python(self):
         return os.path.join(self.path, "bin", "python")
 
@@ -164,7 +160,7 @@ def _build(wanted):
         json.dump(manifest, handle, indent=1, sort_keys=True)
         handle.write("\n")
     os.sync()
-    _swap(wanted)
+    files.swap(wanted.partial, wanted.path)
     return {"python": contents.python, "packages": len(contents.packages), "bytes": size}
 
 
@@ -197,17 +193,3 @@ def _disk_size(path):
         for name in names:
             total += os.lstat(os.path.join(folder, name)).st_blocks * 512
     return total
-
-
-def _swap(wanted):
-    """Rename into place. An environment that is already there is replaced; its running processes keep their files."""
-    shutil.rmtree(wanted.former, ignore_errors=True)
-    if os.path.isdir(wanted.path):
-        os.rename(wanted.path, wanted.former)
-    try:
-        os.rename(wanted.partial, wanted.path)
-    except OSError:
-        if os.path.isdir(wanted.former):
-            os.rename(wanted.former, wanted.path)
-        raise
-    shutil.rmtree(wanted.former, ignore_errors=True)

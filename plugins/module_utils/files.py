@@ -12,6 +12,7 @@ import grp
 import os
 import pwd
 import secrets
+import shutil
 import stat
 import time
 from dataclasses import dataclass, field, replace
@@ -245,6 +246,21 @@ class Transaction:
             except FileProblem as problem:
                 problems.append(str(problem))
         return problems
+
+
+def swap(made, path):
+    """Rename the directory ``made`` to ``path``, beside it. One that is there is replaced; who has its files open keeps them."""
+    former = os.path.join(os.path.dirname(path), ".%s.former" % os.path.basename(path))
+    shutil.rmtree(former, ignore_errors=True)
+    if os.path.isdir(path):
+        os.rename(path, former)
+    try:
+        os.rename(made, path)
+    except OSError:
+        if os.path.isdir(former):
+            os.rename(former, path)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all parts of the firewall share: the name of our table, and the one exception."""
+"""What all parts of the firewall share: the name of our table, what of it is no rule, and the one exception."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ OPERATORS = """\
 
 class FirewallProblem(Exception):
     """The firewall cannot be what was asked for. The text is for the user."""
+
+
+def without_counted(entry):
+    """Return an object of nft's JSON list without what packets put into it, when it is such a set of our table."""
+    found = entry.get("set") or {}
+    if found.get("table", TABLE) != TABLE or not found.get("name", "").startswith(COUNTED):
+        return entry
+    return {"set": {key: value for key, value in found.items() if key != "elem"}}

@@ -10,11 +10,11 @@ import shutil
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_common import (
-    COUNTED,
     FAMILY,
     PROLOGUE,
     TABLE,
     FirewallProblem,
+    without_counted,
 )
 
 NO_TABLE = PROLOGUE
@@ -97,10 +97,7 @@ def normalised(objects):
     for entry in objects:
         if "metainfo" in entry:
             continue
-        # A set that packets fill has contents of its own.
-        if (entry.get("set") or {}).get("name", "").startswith(COUNTED):
-            entry = {"set": {key: value for key, value in entry["set"].items() if key != "elem"}}
-        found.append(_normal(entry))
+        found.append(_normal(without_counted(entry)))
     return found
 
 

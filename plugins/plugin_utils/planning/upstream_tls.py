@@ -10,9 +10,6 @@ from typing import Any
 from ..declaration.model import Declaration
 from .topology import Seat
 
-# The option of vLLM that tells whether a server speaks TLS.
-SPEAKS = "--ssl-certfile"
-
 
 def upstream_tls(declaration: Declaration) -> dict[str, Any] | None:
     """Return what both ends need, None when requests go to the engines in plain text.
@@ -61,9 +58,8 @@ def upstream_tls(declaration: Declaration) -> dict[str, Any] | None:
 def certificates(declaration: Declaration, own: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the certificates on the controller: those an own authority makes, and those that are looked at only.
 
-    ``own`` is where the gateways' certificate for clients comes from.
-
-    With ``authority_key`` what is missing is made; else ``authority``, where it is not None, has to have signed it.
+    ``own`` is where the gateways' certificate for clients comes from. With ``authority_key`` what is missing is made; else ``authority``,
+    where it is not None, has to have signed it.
     """
     found = []
     if own["issuer"] != "acme":
@@ -88,5 +84,5 @@ def tls_arguments(declaration: Declaration, seat: Seat) -> list[str]:
         return []
     directory = f"/etc/hardened-vllm/{seat.name}"
     # One file for both, so that no reader ever has the key of one certificate and the other certificate.
-    words = ["--ssl-keyfile", f"{directory}/tls.pem", SPEAKS, f"{directory}/tls.pem", "--enable-ssl-refresh"]
+    words = ["--ssl-keyfile", f"{directory}/tls.pem", "--ssl-certfile", f"{directory}/tls.pem", "--enable-ssl-refresh"]
     return words + (["--ssl-ca-certs", f"{directory}/clients.pem", "--ssl-cert-reqs", "2"] if tls["client"] else [])
