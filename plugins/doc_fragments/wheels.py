@@ -24,6 +24,13 @@ options:
       - Package index to ask. It may hold credentials, which are kept out of every output.
       - Without it and without O(find_links), pip's configuration on the node decides.
     type: str
+  index_hosts:
+    description:
+      - Hosts beside the index's own that its pages send pip to, where they name files elsewhere. Those of pypi.org are known.
+      - Looked at only without O(destinations).
+    type: list
+    elements: str
+    default: []
   find_links:
     description: Directory on the node that holds wheels. Without O(index_url), no index is asked.
     type: path
@@ -34,9 +41,10 @@ options:
     default: []
   destinations:
     description:
-      - Address blocks that pip may exchange packets with, and nobody else. It then runs in a unit of its own, with whose end they
-        are closed, and the module fails on a host that cannot hold it back.
-      - An empty list is nobody, that is no network at all. Without it, pip is not held back.
+      - Address blocks that pip may exchange packets with, and nobody else. An empty list is nobody, that is no network at all.
+      - Without it, they are the addresses that the host finds for the index, for O(index_hosts) and for the proxies of its environment;
+        none where only O(find_links) is given.
+      - Pip runs in a unit of its own, with whose end they are closed, and the module fails on a host that cannot hold it back.
     type: list
     elements: str
   timeout_seconds:

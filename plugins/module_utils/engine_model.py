@@ -53,7 +53,7 @@ class Wanted:
     """``revision`` of ``repository`` at ``endpoint``, whose redirects may lead to ``hosts`` too, in ``path``.
 
     ``digest`` is what the whole has to have (see digest_of), None when the hub is believed. ``destinations`` are the blocks that may be called;
-    None holds nothing back. ``timeout`` bounds the whole, ``stall`` the time without a byte, both in seconds.
+    when they are None, the addresses of ``endpoint`` and ``hosts`` are. ``timeout`` bounds the whole, ``stall`` the time without a byte, both in seconds.
     """
 
     repository: str
@@ -251,11 +251,9 @@ def _hub(wanted, scratch, only_look):
             handle,
         )
     argv = [wanted.python, "-I", "-c", LAUNCH, scratch, job]
-    if wanted.destinations is None:
-        said = commands.run(argv, wanted.timeout)
-    else:
-        sandbox = SANDBOX if only_look else (*SANDBOX, "ReadWritePaths=%s" % wanted.partial)
-        said = engine_confined.run(argv, wanted.destinations, wanted.timeout, scratch, "model", sandbox)
+    sandbox = SANDBOX if only_look else (*SANDBOX, "ReadWritePaths=%s" % wanted.partial)
+    hosts = [engine_confined.host_of(wanted.endpoint), *wanted.hosts]
+    said = engine_confined.run(argv, wanted.destinations, wanted.timeout, scratch, "model", sandbox, hosts)
     answer = json.loads(said)
     if "problem" in answer:
         raise ModelError("%s at %s: %s" % (wanted.repository, wanted.revision, answer["problem"]))

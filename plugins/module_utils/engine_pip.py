@@ -8,14 +8,17 @@ import contextlib
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_confined
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+_ADDRESS = re.compile(r"https?://[^\s'\"\\]+")
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NO_SPACE = "No space left on device"
 _NEARLY_FULL = 1 << 20
+PYPI = "pypi.org"
+PYPI_FILES = "files.pythonhosted.org"
 
 
 # doc_fragments/wheels.py describes them.
@@ -23,6 +26,7 @@ OPTIONS = {
     "package": {"type": "str", "default": "vllm"},
     "base_python": {"type": "path", "default": "/usr/bin/python3"},
     "index_url": {"type": "str", "no_log": True},
+    "index_hosts": {"type": "list", "elements": "str", "default": []},
     "find_links": {"type": "path"},
     "requirements": {"type": "list", "elements": "str", "default": []},
     "destinations": {"type": "list", "elements": "str"},
@@ -38,12 +42,18 @@ class InstallError(Exception):
 class Source:
     """Where wheels come from: an index, a directory, both; the pip configuration of the node when both are None.
 
-    ``destinations`` are the blocks pip may call, none for no network at all; None does not hold it back.
+    ``destinations`` are the blocks pip may call, none for no network at all. When they are None it may call the hosts of the index and
+    ``index_hosts``, and nobody where no index is asked.
     """
 
     index_url: str | None = None
     find_links: str | None = None
     destinations: list | None = None
+    index_hosts: list = field(default_factory=list)
+
+    @property
+    def asks_index(self):
+        return bool(self.index_url) or not self.find_links
 
 
 def normalised(name):
@@ -89,15 +99,26 @@ def pip(python, words, lines, source, scratch, timeout):
     argv += ["--only-binary", ":all:", "--no-cache-dir"]
     if source.find_links:
         argv += ["--find-links", source.find_links]
-        if not source.index_url:
+        if not source.asks_index:
             argv.append("--no-index")
     if any("--hash" in line for line in lines):
         argv.append("--require-hashes")
     with _environment(_pip_environment(source, scratch)):
-        if source.destinations is None:
-            commands.run([*argv, "-r", listed], timeout)
-        else:
-            engine_confined.run([*argv, "-r", listed], source.destinations, timeout, scratch)
+        destinations, hosts = source.destinations, []
+        if destinations is None and source.asks_index:
+            hosts = hosts_of(python, source)
+        elif destinations is None:
+            destinations = []
+        engine_confined.run([*argv, "-r", listed], destinations, timeout, scratch, hosts=hosts)
+
+
+def hosts_of(python, source):
+    """Return the hosts pip calls for ``source``: of its index, of what pip's configuration names, and the further ones."""
+    written = source.index_url or commands.run([python, "-I", "-m", "pip", "config", "list"], 60)
+    hosts = [engine_confined.host_of(url) for url in _ADDRESS.findall(written)] or [PYPI]
+    if PYPI in hosts:
+        hosts.append(PYPI_FILES)
+    return [*hosts, *source.index_hosts]
 
 
 def failure(what, place, error):

@@ -29,7 +29,7 @@ class Wanted:
     ``requirements`` are further lines of a requirements file; one ``--hash`` in them makes hashes compulsory.
     ``archive`` holds wheels (engine_bundle) and is the only source then.
     ``bytes_needed`` is the free space asked for before anything is written, ``timeout`` in seconds bounds pip.
-    ``destinations`` are the blocks pip may call; None does not hold it back.
+    ``destinations`` and ``index_hosts`` are whom pip may call (engine_pip.Source).
     """
 
     package: str
@@ -44,6 +44,7 @@ class Wanted:
     bytes_needed: int = 0
     timeout: float = 3600.0
     destinations: list | None = None
+    index_hosts: list = field(default_factory=list)
 
     @property
     def path(self):
@@ -167,7 +168,7 @@ def _build(wanted):
 def _install(wanted):
     scratch = os.path.join(wanted.partial, ".scratch")
     os.mkdir(scratch, 0o700)
-    source = engine_pip.Source(wanted.index_url, wanted.find_links, wanted.destinations)
+    source = engine_pip.Source(wanted.index_url, wanted.find_links, wanted.destinations, wanted.index_hosts)
     if wanted.archive:
         source = engine_pip.Source(find_links=os.path.join(scratch, "wheels"))
         engine_bundle.unpack(wanted.archive, source.find_links, wanted.base_python)

@@ -88,7 +88,9 @@ def main():
         package=params["package"],
         version=params["version"],
         base_python=params["base_python"],
-        source=engine_pip.Source(params["index_url"], params["find_links"], params["destinations"]),
+        source=engine_pip.Source(
+            params["index_url"], params["find_links"], params["destinations"], params["index_hosts"]
+        ),
         requirements=params["requirements"],
         timeout=params["timeout_seconds"],
     )

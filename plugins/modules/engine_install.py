@@ -137,6 +137,7 @@ def index(params, check_mode):
         archive=params["archive"],
         requirements=params["requirements"],
         destinations=params["destinations"],
+        index_hosts=params["index_hosts"],
         bytes_needed=params["bytes_needed"],
         timeout=params["timeout_seconds"],
     )

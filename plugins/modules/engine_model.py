@@ -48,9 +48,9 @@ options:
     type: str
   destinations:
     description:
-      - Address blocks that may be called, and nobody else. What fetches then runs in a unit of its own, with whose end they are
-        closed, and the module fails on a host that cannot hold it back.
-      - Without it, it is not held back.
+      - Address blocks that may be called, and nobody else. Without it, they are the addresses that the host finds for O(endpoint), for
+        O(hosts) and for the proxies of its environment.
+      - What fetches runs in a unit of its own, with whose end they are closed, and the module fails on a host that cannot hold it back.
     type: list
     elements: str
   python:

@@ -1,6 +1,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An installation calls the destinations declared for it and nobody else; before and after it nobody calls even them."""
+"""An installation calls its index, or what is declared for it, and nobody else; before and after it nobody calls even them."""
 
 from __future__ import annotations
 
@@ -47,10 +47,12 @@ def servers(console: Callable[[str], Console], tmp_path_factory: pytest.TempPath
     helper = base64.b64encode(standin_wheel.write(folder, "1.0", name="helper").read_bytes()).decode()
     for name in ("stranger", "subscriber"):
         node = console(name)
-        node.run("mkdir", "-p", "/srv/index/own/vllm", "/srv/index/other/vllm")
+        node.run("mkdir", "-p", *(f"/srv/index/{page}/vllm" for page in ("own", "other", "named")))
         node.run("sh", "-c", f"base64 -d > /srv/index/{WHEEL}", given=wheel)
         node.run("sh", "-c", f"base64 -d > /srv/index/{HELPER}", given=helper)
-        for page, url in (("own", f"/{WHEEL}"), ("other", f"http://{ELSEWHERE}:8090/{WHEEL}")):
+        other = f":8090/{WHEEL}"
+        pages = {"own": f"/{WHEEL}", "other": f"http://{ELSEWHERE}{other}", "named": f"http://other.test{other}"}
+        for page, url in pages.items():
             link = f'<a href="{url}">{WHEEL}</a>'
             node.run("sh", "-c", f"cat > /srv/index/{page}/vllm/index.html", given=link)
         node.run("systemd-run", "--quiet", "--unit=index", "python3", "-m", "http.server", "8090", "-d", "/srv/index")
@@ -78,10 +80,15 @@ def elsewhere(console: Callable[[str], Console]) -> Callable[[], int]:
     return lambda: int(console("subscriber").run("sh", "-c", count)) - before
 
 
+def configure(engine: Console, page: str, host: str = INDEX) -> None:
+    trusted = "\n  ".join((INDEX, ELSEWHERE, "index.test", "other.test"))
+    text = f"[global]\nindex-url = http://{host}:8090/{page}\ntrusted-host = {trusted}\nretries = 0\ntimeout = 5\n"
+    engine.run("sh", "-c", "cat > /etc/pip.conf", given=text)
+
+
 def install(engine: Console, lab_name: str, page: str, destinations: Any) -> runs.Run:
     engine.shell("rm -rf /opt/trial")
-    text = f"[global]\nindex-url = http://{INDEX}:8090/{page}\ntrusted-host = {INDEX}\n  {ELSEWHERE}\nretries = 0\ntimeout = 5\n"
-    engine.run("sh", "-c", "cat > /etc/pip.conf", given=text)
+    configure(engine, page)
     return runs.play(lab_name, PLAY, trial_destinations=destinations)
 
 
@@ -94,12 +101,53 @@ def closed(engine: Console) -> bool:
     return engine.run("sh", "-c", UNIT) == "" and not any(may_call(engine, "vllm", each) for each in (INDEX, ELSEWHERE))
 
 
-def test_not_held_back_it_goes_where_an_index_sends_it(
+def by_hand(engine: Console, *words: str) -> bool:
+    """Whether pip installs the release as anybody would do it, with nothing around it."""
+    engine.run("sh", "-c", "rm -rf /opt/trial && python3 -m venv /opt/trial")
+    return engine.start("/opt/trial/bin/pip", "install", *words, "vllm==0.32.0").returncode == 0
+
+
+def test_pip_alone_goes_where_an_index_sends_it(engine: Console, elsewhere: Callable[[], int]) -> None:
+    configure(engine, "other")
+    assert by_hand(engine)
+    assert elsewhere() == 1
+
+
+def test_without_a_declaration_it_calls_its_index_alone(
     engine: Console, lab_name: str, elsewhere: Callable[[], int]
 ) -> None:
-    done = install(engine, lab_name, "other", None)
+    done = install(engine, lab_name, "own", None)
     assert done.code == 0, done.text
-    assert elsewhere() == 1
+    assert engine.start("test", "-x", "/opt/trial/0.32.0/bin/vllm").returncode == 0
+    done = install(engine, lab_name, "other", None)
+    assert done.code != 0
+    assert "installing vllm 0.32.0 failed" in done.text
+    assert f"It may call {INDEX} ({INDEX}) and nobody else" in done.text
+    assert elsewhere() == 0
+    assert closed(engine)
+
+
+def test_an_index_by_name_is_the_only_name_it_knows(
+    engine: Console, lab_name: str, elsewhere: Callable[[], int]
+) -> None:
+    """The name of the other host is known to the node, and to nobody the installation asks."""
+    engine.run(
+        "sh",
+        "-c",
+        f"cp /etc/hosts /root/hosts.kept && printf '{INDEX} index.test\n{ELSEWHERE} other.test\n' >> /etc/hosts",
+    )
+    try:
+        engine.shell("rm -rf /opt/trial")
+        configure(engine, "named", "index.test")
+        done = runs.play(lab_name, PLAY)
+        assert done.code != 0
+        assert elsewhere() == 0
+        done = runs.play(lab_name, PLAY, trial_hosts=["other.test"])
+        assert done.code == 0, done.text
+        assert elsewhere() == 1
+    finally:
+        engine.run("sh", "-c", "cat /root/hosts.kept > /etc/hosts && rm /root/hosts.kept")
+    assert closed(engine)
 
 
 def test_it_installs_from_the_declared_destination_and_is_closed_before_and_after(
@@ -125,13 +173,12 @@ def test_it_calls_nobody_else_and_is_closed_when_it_fails(
     assert closed(engine)
 
 
-def test_from_wheels_on_the_node_it_goes_where_one_of_them_sends_it(
-    engine: Console, lab_name: str, wheels: str, elsewhere: Callable[[], int]
+def test_pip_alone_goes_where_a_wheel_on_the_node_sends_it(
+    engine: Console, wheels: str, elsewhere: Callable[[], int]
 ) -> None:
     """Although it asks no index."""
-    engine.shell("rm -rf /opt/trial /etc/pip.conf")
-    done = runs.play(lab_name, PLAY, trial_links=wheels)
-    assert done.code == 0, done.text
+    engine.shell("rm -rf /etc/pip.conf")
+    assert by_hand(engine, "--no-index", "--find-links", wheels)
     assert elsewhere() == 1
 
 

@@ -13,7 +13,7 @@ from .kinds import Report
 
 # What a key already settles, so that another key beside it would be ignored.
 _SETTLED_BY = {
-    "bundle": ("index_url", "find_links", "lock", "requirements"),
+    "bundle": ("index_url", "index_hosts", "find_links", "lock", "requirements"),
     "lock": ("requirements",),
 }
 

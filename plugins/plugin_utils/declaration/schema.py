@@ -119,6 +119,11 @@ INSTALL = Record(
         "index_url": Field(
             Text("a URL", r"https?://[!-~]+"), "Package index; the node's own pip configuration when unset."
         ),
+        "index_hosts": Field(
+            ListOf(HOST_NAME),
+            "Hosts beside the index's own that its pages send pip to; those of pypi.org are known. Nobody else may be called while pip runs.",
+            [],
+        ),
         "find_links": Field(PATH, "Directory of wheels on the node; no index is asked when it is set."),
         "requirements": Field(ListOf(Text("a pinned requirement", r"[^\s=]+==\S+")), "Further exact pins.", []),
         "lock": Field(
@@ -196,9 +201,9 @@ EGRESS = Record(
         "purpose": Field(
             Choice(("serve", "install", "model")),
             "serve: the engines may call it, always; install: only the installation of vLLM may, while it runs; model: only what fetches the "
-            "model may, while it runs. Once one is declared of such a purpose, nobody else may be called for it, by address, not by port. An "
-            "installation from wheels on the node (install.bundle, or install.find_links without install.index_url) calls nobody unless "
-            "something is declared here.",
+            "model may, while it runs. Once one is declared of such a purpose, nobody else may be called for it, by address, not by port. "
+            "Without one an installation calls the hosts of its index alone, one from wheels on the node (install.bundle, or "
+            "install.find_links without install.index_url) nobody, and what fetches the model its endpoint and hosts alone.",
             "serve",
         ),
         "why": Field(PURPOSE, "What it is needed for.", required=True),

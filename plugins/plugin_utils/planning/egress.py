@@ -36,10 +36,7 @@ def _serving(declaration: Declaration) -> list[dict[str, Any]]:
 
 
 def install_destinations(declaration: Declaration) -> list[str] | None:
-    """Return the blocks an installation may call, none where wheels lie on the node; None when it is not held back.
-
-    An index has to be declared by address: where its names lead, and where its pages send pip, the plan cannot know.
-    """
+    """Return the blocks an installation may call, none where wheels lie on the node; None for what the node finds for its index."""
     install = declaration.values["install"]
     blocks = _blocks(declaration, "install")
     if not blocks and (install["index_url"] or not (install["find_links"] or install["bundle"])):
@@ -48,7 +45,7 @@ def install_destinations(declaration: Declaration) -> list[str] | None:
 
 
 def model_destinations(declaration: Declaration) -> list[str] | None:
-    """Return the blocks that may be called for the model; None when none are declared and nothing is held back."""
+    """Return the blocks that may be called for the model; None for what the node finds for its endpoint and hosts."""
     return _blocks(declaration, "model") or None
 
 

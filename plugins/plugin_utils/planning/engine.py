@@ -55,6 +55,7 @@ def install_part(declaration: Declaration) -> dict[str, Any]:
         "python": f"{INSTALL_ROOT}/{values['release']}/bin/python",
         "base_python": install["python"],
         "index_url": install["index_url"],
+        "index_hosts": sorted(set(install["index_hosts"])),
         "find_links": install["find_links"],
         "requirements": list(install["requirements"]),
         "destinations": install_destinations(declaration),

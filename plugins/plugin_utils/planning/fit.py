@@ -39,7 +39,6 @@ def _host(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Itera
         sizes = (probe.get("models") or {}).get(engine["argv"][1])
         if sizes is not None:
             yield from _model(f"hosts.{host}.{engine['name']}", engine["argv"], sizes)
-    yield from _installation(part, probe)
     yield from _cards(host, part, probe)
     yield from _ports(host, part, probe)
 
@@ -74,25 +73,6 @@ def _model(where: str, argv: list[str], sizes: Mapping[str, int | None]) -> Iter
             "external load balancing for a model without experts",
             "a mixture of experts",
             "vLLM refuses it: choose topology replicas, or internal load balancing.",
-        )
-
-
-def _installation(part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is worth knowing before pip runs; where the release is in place already it will not."""
-    install, installed = part["install"], probe.get("installed") or {}
-    if install is None or install["method"] == "existing" or install["destinations"] is not None:
-        return
-    known = {entry["release"] for entry in installed.get("engines") or () if entry["vllm"] is not None}
-    if "engines" in installed and install["version"] not in known:
-        yield Problem(
-            "vllm_cluster.egress",
-            "install-open",
-            f"no entry of purpose install, while pip asks {install['index_url'] or 'the index of pip.conf on the nodes, or PyPI'}",
-            "the addresses of the index",
-            "While pip installs it may call anybody an index sends it to. Declare the index (and, unless systemd-resolved is asked, the "
-            "name servers) in vllm_cluster.egress with purpose install, or install from install.bundle or install.find_links, which "
-            "call nobody.",
-            Severity.WARNING,
         )
 
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import (
@@ -26,9 +27,20 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 from ansible_collections.hardened.vllm.plugins.plugin_utils import lock
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
-from standin_wheel import write  # only found after the line above
+import standin_systemd  # only found after the line above
+from standin_wheel import write
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="installing asks the interpreter as another user")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Programs run at once, without a network, as those of a unit that may call nobody."""
+    folder = tmp_path_factory.mktemp("systemd")
+    standin_systemd.write(folder, standin_systemd.NO_NETWORK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -225,23 +237,54 @@ def test_a_release_that_cannot_be_fetched_leaves_nothing(public: Path) -> None:
     assert not folder.exists()
 
 
-def test_gathering_is_held_back_like_an_installation(public: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without destinations pip runs as it is; with some it runs where packets to others are dropped, or not at all."""
-    held: list[list[str]] = []
+@pytest.mark.parametrize(
+    ("source", "whom"),
+    [
+        ({"destinations": ["198.51.100.7/32"], "find_links": "/w"}, (["198.51.100.7/32"], [])),
+        ({"find_links": "/w"}, ([], [])),
+        ({"index_url": "https://user:hush@index.example.org/simple"}, (None, ["index.example.org"])),
+        (
+            {"index_url": "https://pypi.org/simple", "find_links": "/w", "index_hosts": ["cdn.example.org"]},
+            (None, ["pypi.org", "files.pythonhosted.org", "cdn.example.org"]),
+        ),
+    ],
+)
+def test_pip_may_call_those_of_its_source_alone(
+    public: Path, monkeypatch: pytest.MonkeyPatch, source: dict[str, Any], whom: tuple[Any, Any]
+) -> None:
+    held: list[tuple[Any, Any]] = []
 
-    def confined(argv: list[str], destinations: list[str], _timeout: float, _scratch: str) -> str:
-        held.append(destinations)
+    def confined(argv: list[str], destinations: Any, _timeout: float, _scratch: str, hosts: list[str]) -> str:
+        held.append((destinations, hosts))
         raise commands.CommandError(f"{argv[0]}: this host does not hold the installer back")
 
     monkeypatch.setattr(engine_confined, "run", confined)
-    folder, source = (
-        public / "held",
-        engine_pip.Source(find_links=str(public / "wheels"), destinations=["198.51.100.7/32"]),
-    )
+    folder = public / "held"
     with pytest.raises(engine_pip.InstallError, match="does not hold the installer back"):
-        engine_bundle.make(replace(order(public / "wheels"), source=source), str(folder))
-    assert held == [["198.51.100.7/32"]]
+        engine_bundle.make(replace(order(public), source=engine_pip.Source(**source)), str(folder))
+    assert held == [whom]
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("configuration", "hosts"),
+    [
+        ("", ["pypi.org", "files.pythonhosted.org"]),
+        (
+            "[global]\nindex-url = https://user:hush@one.example.org/simple\nextra-index-url = http://two.example.org:8080/simple\n"
+            "    http://10.0.0.7/simple\nproxy = http://proxy.example.org:3128\ntrusted-host = three.example.org\n",
+            ["one.example.org", "two.example.org", "10.0.0.7", "proxy.example.org"],
+        ),
+    ],
+)
+def test_the_hosts_of_pip_conf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configuration: str, hosts: list[str]
+) -> None:
+    (tmp_path / "pip.conf").write_text(configuration)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    found = engine_pip.hosts_of(sys.executable, engine_pip.Source())
+    # The machine that runs this may have a pip.conf of its own.
+    assert sorted(set(hosts) - set(found)) == []
 
 
 def test_a_directory_in_use_is_not_touched(public: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import engine_hub_files, engine_model
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
-from standin_hub import Handler, Hub, entry  # only found after the line above
+import standin_systemd  # only found after the line above
+from standin_hub import Handler, Hub, entry
 
 REPOSITORY, REVISION = "acme/tiny", "0123456789abcdef0123456789abcdef01234567"
 HEADER = json.dumps({"__metadata__": {}}).encode()
@@ -48,7 +49,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture
-def hub(pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(
+    pair: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hub]:
+    units = tmp_path_factory.mktemp("systemd")
+    standin_systemd.write(units, standin_systemd.AS_IT_IS)
+    monkeypatch.setenv("PATH", f"{units}:{os.environ['PATH']}")
     monkeypatch.setenv("SSL_CERT_FILE", pair[0])
     monkeypatch.setattr(engine_model, "PAUSE_SECONDS", 0)
     found = Hub(("127.0.0.1", 0), pair, REPOSITORY, REVISION).start()
@@ -207,7 +213,7 @@ def test_a_hub_that_drips_is_given_up(hub: Hub, tmp_path: Path) -> None:
         return True
 
     hub.spoil["model.safetensors"] = drip
-    refused(wanted(hub, tmp_path, timeout=3), "still running after 3 seconds")
+    refused(wanted(hub, tmp_path, timeout=3), "still running after 8 seconds")
 
 
 def test_a_redirect_to_a_declared_host_is_followed_without_the_token(hub: Hub, other: Hub, tmp_path: Path) -> None:
@@ -414,18 +420,21 @@ def test_weights_are_read_when_it_is_thorough(hub: Hub, tmp_path: Path, monkeypa
     assert "model.safetensors" in str(engine_model.why_fetch(order, thorough=True))
 
 
-def test_with_destinations_it_is_held_back_to_them(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("destinations", [["10.20.9.8/32"], None])
+def test_it_may_call_destinations_or_the_hubs_hosts(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, destinations: list[str] | None
+) -> None:
     held: list[Any] = []
 
     def run(
-        argv: list[str], destinations: list[str], timeout: float, _scratch: str, purpose: str, properties: Any
+        argv: list[str], blocks: Any, timeout: float, _scratch: str, purpose: str, properties: Any, hosts: list[str]
     ) -> str:
-        held.append((destinations, purpose))
+        held.append((blocks, purpose, hosts))
         assert "ProtectSystem=strict" in properties
         return str(engine_model.commands.run(argv, timeout))
 
     monkeypatch.setattr(engine_model.engine_confined, "run", run)
-    order = wanted(hub, tmp_path, destinations=["10.20.9.8/32"])
+    order = wanted(hub, tmp_path, destinations=destinations, hosts=["files.example.org"])
     engine_model.look(order)
     engine_model.fetch(order)
-    assert held == [(["10.20.9.8/32"], "model")] * 2
+    assert held == [(destinations, "model", ["localhost", "files.example.org"])] * 2

@@ -95,15 +95,6 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "hosts.engine1.listeners.api",
         probed({**SOUND, "listeners": [{"protocol": "tcp", "port": 8000, "processes": [{"pid": 7, "name": "java"}]}]}),
     ),
-    ("install-open", "vllm_cluster.egress", probed({**SOUND, "installed": {"engines": []}})),
-    (
-        "install-open",
-        "vllm_cluster.egress",
-        both(
-            put("cluster/install", {"index_url": "https://index.example.org/simple"}),
-            probed({**SOUND, "installed": {"engines": [{"release": "0.32.0", "path": "/opt/x", "vllm": None}]}}),
-        ),
-    ),
     ("name-unresolved", "vllm_cluster.install.index_url", probed({**SOUND, "names": {"packages.example.org": []}})),
     (
         "accelerators-few",
