@@ -3,7 +3,7 @@
 
 """Where the gateway's processor time goes: its configuration without one of its parts at a time, interleaved.
 
-Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_gateway_parts.py [RUNS]
+Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_gateway_parts.py [RUNS [PAGE]]; PAGE is a file the result is added to.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ import bench_gateway  # noqa: E402
 import load  # noqa: E402
 import proxies  # noqa: E402
 
+PAGE = """
+## Where the time goes
+
+Written by tests/benchmarks/bench_gateway_parts.py: the configuration without one of its parts at a time, {runs} interleaved rounds.
+
+"""
 DIGEST = hashlib.sha256(proxies.KEY.encode()).hexdigest()
 Change = Callable[[Path], None]
 
@@ -93,9 +99,13 @@ def main() -> int:
             for part, proxy in found.items():
                 numbers[part].append(asyncio.run(_cpu(proxy)))
     whole = statistics.median(numbers["nothing"])
-    print("| ours, plain, without | CPU per request, us | saved |\n|---|---|---|")
+    lines = ["| ours, plain, without | CPU per request, us | saved |", "|---|---|---|"]
     for part, values in numbers.items():
-        print(f"| {part} | {bench_gateway.shown(values, 1)} | {whole - statistics.median(values):.1f} |")
+        lines.append(f"| {part} | {bench_gateway.shown(values, 1)} | {whole - statistics.median(values):.1f} |")
+    print("\n".join(lines))
+    if len(sys.argv) > 2:
+        with Path(sys.argv[2]).open("a", encoding="utf-8") as page:
+            page.write(PAGE.format(runs=runs) + "\n".join(lines) + "\n")
     return 0
 
 
