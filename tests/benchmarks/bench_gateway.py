@@ -7,7 +7,7 @@ Runs are interleaved; the table shows the median of the runs and, in brackets, t
 share the processors with the proxy, so requests a second are limited by the client; processor time is the proxy's alone.
 vllm-router and LiteLLM are measured when .cache/bench/vllm-router and .cache/bench/litellm are virtual environments that hold them.
 
-Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_gateway.py [RUNS [PAGE]]; PAGE is a file the result is written to as well.
+Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_gateway.py [RUNS [PAGE]]; PAGE is a file the result is added to.
 """
 
 from __future__ import annotations
@@ -176,10 +176,10 @@ def table(runs: dict[str, list[Numbers]], memory: dict[str, tuple[float, float]]
         yield f"| {' | '.join(parts)} |"
 
 
-PAGE = """\
-# What the gateway costs
+PAGE = """
+## The gateway
 
-Written by tests/benchmarks/bench_gateway.py: one run on one machine, which says how proxies compare and little about yours.
+Written by tests/benchmarks/bench_gateway.py.
 Client, mock of vLLM and proxy share the processors, so that processor time is the honest figure and requests a second are the client's limit.
 Medians of interleaved rounds, with the smallest and largest in brackets; "added" is in milliseconds over no proxy at all.
 
@@ -247,9 +247,8 @@ def main() -> int:
     lines = [HEADER, *table(numbers, memory), "", *(f"- {line}" for line in goals(numbers))]
     print("\n".join(lines))
     if len(sys.argv) > 2:
-        Path(sys.argv[2]).write_text(
-            f"{PAGE}{machine(program[0], runs)}\n\n" + "\n".join(lines) + "\n", encoding="utf-8"
-        )
+        with Path(sys.argv[2]).open("a", encoding="utf-8") as page:
+            page.write(f"{PAGE}{machine(program[0], runs)}\n\n" + "\n".join(lines) + "\n")
     return 0
 
 

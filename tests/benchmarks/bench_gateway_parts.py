@@ -26,7 +26,7 @@ import load  # noqa: E402
 import proxies  # noqa: E402
 
 PAGE = """
-## Where the time goes
+### Where the time goes
 
 Written by tests/benchmarks/bench_gateway_parts.py: the configuration without one of its parts at a time, {runs} interleaved rounds.
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_the_package_alone_opens_a_proxy_on_every_address(without_squid: Console
     without_squid.run("sh", "-c", TAKE_AWAY)
 
 
-def test_the_role_keeps_it_shut(without_squid: Console, lab_name: str, console: Callable[[str], Console]) -> None:
+def test_the_role_keeps_it_shut(without_squid: Console, lab_name: str) -> None:
     done = runs.play(lab_name, CONVERGE)
     # Without a mirror the package cannot come; what guards its installation was done before.
     assert "Install what is missing" in done.text
