@@ -11,16 +11,16 @@ from lab import runs
 from lab.testing import Console
 
 CONVERGE = Path(__file__).parents[1] / "converge.yml"
-# The node reaches no mirror: the package is built again of what it installed, with its own scripts.
+# The node reaches no mirror: the package is built again of what it installed (its manual was left out), with its own scripts.
 REPACK = r"""
 set -e
 mkdir -p /opt/squid/DEBIAN
 dpkg -L squid | while read -r path; do
-    if [ -d "$path" ] && ! [ -L "$path" ]; then mkdir -p "/opt/squid$path"; else cp -a "$path" "/opt/squid$path"; fi
+    if [ -d "$path" ] && ! [ -L "$path" ]; then mkdir -p "/opt/squid$path"; elif [ -e "$path" ]; then cp -a "$path" "/opt/squid$path"; fi
 done
 dpkg-query --status squid | sed '/^Status:/d; /^Conffiles:/,$d' >/opt/squid/DEBIAN/control
 dpkg-query --status squid | sed -n '/^Description:/,/^[A-Z]/{/^[A-Z]/!p; /^Description:/p}' >>/opt/squid/DEBIAN/control
-for name in preinst postinst prerm postrm conffiles; do cp "/var/lib/dpkg/info/squid.$name" /opt/squid/DEBIAN/ || true; done
+for name in preinst postinst prerm postrm conffiles; do cp "/var/lib/dpkg/info/squid.$name" "/opt/squid/DEBIAN/$name"; done
 dpkg-deb --build /opt/squid /opt/squid.deb
 """
 TAKE_AWAY = "dpkg --purge squid && ! systemctl is-active squid.service"
