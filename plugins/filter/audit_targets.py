@@ -18,8 +18,8 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 extends_documentation_fragment: hardened.vllm.audit.questions
 description:
-  - Observers, strangers and the controller try O(ports). Members of a cluster try what listens, what is planned and what vLLM, Ray and their
-    helpers use by default.
+  - Observers, monitors, strangers and the controller try O(ports). Members of a cluster try what listens, what is planned and what
+    vLLM, Ray and their helpers use by default.
 positional: _input, place, standing
 options:
   standing:
@@ -32,7 +32,7 @@ options:
     type: dict
     default: {}
   ports:
-    description: What observers try.
+    description: What all but members try.
     type: str
     default: 1-65535
 """

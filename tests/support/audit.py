@@ -19,12 +19,15 @@ TODAY = datetime.date(2026, 11, 25)
 TAKEN = "2026-11-25T12:00:00Z"
 KEY = "sk-planted-0123456789abcdef"
 OBSERVER = "192.0.2.7"
+MONITOR = "10.21.1.30"
 EVERY = "1-65535"
 
 
-def plan(topology: str = "data parallel, internal", **changes: Any) -> dict[str, Any]:
-    """Return the plan of a cluster with two engine hosts and a gateway."""
+def plan(topology: str = "data parallel, internal", *, monitors: bool = False, **changes: Any) -> dict[str, Any]:
+    """Return the plan of a cluster with two engine hosts and a gateway, and on request a monitor."""
     cluster, hosts = declaration(topology, (11, 12))
+    if monitors:
+        hosts["monitor1"] = {"roles": ["monitor"], "node": {"addresses": {"management": [MONITOR]}}}
     made = make_plan({**cluster, **changes}, hosts, TODAY)
     for host in made["hosts"].values():  # as a probe would have found them
         host["interfaces"] = {name: f"{name}0" for name in host["interfaces"]}
@@ -49,6 +52,7 @@ def evidence(made: Mapping[str, Any]) -> dict[str, Any]:
                 if made["hosts"][name]["engines"]
             ),
             place(made, "operator", "controller", ["10.21.0.9"]),
+            *([place(made, "monitor1", "monitor", [MONITOR])] if "monitors" in made["sets"] else []),
         ],
         "routes": [routes(made)],
         "missing": [],
@@ -319,7 +323,7 @@ def place(made: Mapping[str, Any], name: str, standing: str, sources: list[str])
                 int(listener["ports"])
                 for listener in host["listeners"]
                 if listener["network"] in (network, None)
-                and listener["name"].rstrip("-0123456789") in ("api", "https", "ssh")
+                and listener["name"].rstrip("-0123456789") in ("api", "https", "monitor", "ssh")
                 and _inside(made, listener, sources)
             )
             reached.append(row(target, pair["ipv4"], found))

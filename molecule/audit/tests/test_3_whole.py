@@ -73,6 +73,15 @@ def test_the_cluster_beside_it_is_good(run: dict[str, Any]) -> None:
     assert left == []
 
 
+def test_monitors_look_and_find_their_door_only(run: dict[str, Any]) -> None:
+    assert ("monitor", "monitor") in {(one["name"], one["standing"]) for one in run["result"]["places"]}
+    rows = [row for row in run["result"]["matrix"] if row["host"] in ("engine1", "engine2", "gateway")]
+    seen = {(row["host"], row["name"]) for row in rows if row["cells"].get("monitor", {}).get("is") == "open"}
+    assert seen == {("gateway", "monitor")}
+    passed = {(one["control"], one["host"]) for one in run["result"]["outcomes"] if one["outcome"] == "passed"}
+    assert ("GW-02", "gateway") in passed
+
+
 def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -> None:
     secrets = [path.read_text().strip() for path in (directory / "secrets").rglob("*.key")]
     secrets += [

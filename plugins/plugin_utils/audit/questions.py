@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import catalogue
 from ..linting.rules import version as parsed
+from .view import MEMBERS
 
 # What listens where vLLM, Ray or their helpers run with defaults that no option of vLLM's names.
 RAY_PORTS = (6379, 8265, 10001, 44217, 52365)
@@ -66,15 +67,15 @@ def targets(
 ) -> list[dict[str, str]]:
     """Return the targets ``audit_reach`` looks at from ``place``: ``[{host, address, tcp, udp}]``.
 
-    ``hosts`` is the evidence by inventory name, ``declared`` the addresses the inventory names. Observers and strangers try ``ports``,
-    members of a cluster only what listens there, is planned or is a default of vLLM's: from each to each, all ports would be
-    the square of the hosts.
+    ``hosts`` is the evidence by inventory name, ``declared`` the addresses the inventory names. ``ports`` is for all but members of a
+    cluster, who try only what listens there, is planned or is a default of vLLM's: from each to each, all ports would be the square
+    of the hosts.
     """
     found = []
     for name in sorted(set(hosts) | set(declared)):
         if name == place:
             continue
-        wanted = ports if standing in ("observer", "stranger", "controller") else _likely(name, hosts, plans, "tcp")
+        wanted = _likely(name, hosts, plans, "tcp") if standing in MEMBERS else ports
         udp = _likely(name, hosts, plans, "udp")
         for address in addresses(name, hosts, declared):
             found.append({"host": name, "address": address, "tcp": wanted, "udp": udp})

@@ -12,7 +12,19 @@ from ... import catalogue
 from ...problems import Severity
 from ..controls import controls
 from ..evidence import Reached, ReachEvidence
-from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View, common_ports, in_ports, ports_of
+from ..view import (
+    MEMBERS,
+    OUTSIDE,
+    Absent,
+    Looked,
+    Said,
+    Unchecked,
+    View,
+    common_ports,
+    in_ports,
+    untried,
+    why_untried,
+)
 
 # Programs behind these listen from their start to their end; the others come and go with the engine's work.
 LASTING = ("api", "https", "monitor", "media", "ssh")
@@ -45,8 +57,8 @@ def planned_ports(view: View) -> Iterator[Said]:
             where = f"{row['protocol']} {port} of {row['address']} from {_who(seen)}"
             if port in row["open"]:
                 yield Looked(listener["control"], where)
-            elif in_ports(port, row["untried"]):
-                yield Unchecked(f"{where} was not tried: {row['reason'] or 'no reason given'}", listener["control"])
+            elif in_ports(port, untried(seen, row)):
+                yield Unchecked(f"{where} was not tried: {why_untried(row)}", listener["control"])
             else:
                 silent = "silence" if in_ports(port, row["filtered"]) else "a refusal"
                 yield view.finding(
@@ -96,17 +108,19 @@ def unplanned_ports(view: View) -> Iterator[Said]:
             )
         for listener in same:
             if listener not in open_to_it and listener not in ssh:
-                yield from _closed(listener["control"], listener["ports"], row, here)
+                yield from _closed(listener["control"], listener["ports"], seen, row)
         if row["protocol"] == "tcp":
-            yield from _closed("NET-01", "1-65535", row, here)
+            yield from _closed("NET-01", "1-65535", seen, row)
 
 
-def _closed(control: str, ports: str, row: Reached, here: str) -> Iterator[Said]:
-    if common_ports(ports, row["untried"]):
-        yield Unchecked(f"not every port of {here} was tried: {row['reason'] or 'no reason given'}", control)
+def _closed(control: str, ports: str, seen: ReachEvidence, row: Reached) -> Iterator[Said]:
+    here = f"{row['address']} from {_who(seen)}"
+    if common_ports(ports, untried(seen, row)):
+        yield Unchecked(f"not every port of {here} was tried: {why_untried(row)}", control)
     elif not any(in_ports(port, ports) for port in row["open"]) or control == "NET-01":
         # What is open and should not be is a finding of its own.
-        yield Looked(control, f"{row['protocol']} {ports} of {here}")
+        likely = "likely ones of " if seen["standing"] in MEMBERS and "-" in ports else ""
+        yield Looked(control, f"{row['protocol']} {likely}{ports} of {here}")
 
 
 def exposed_sockets(view: View) -> Iterator[Said]:
@@ -120,8 +134,8 @@ def exposed_sockets(view: View) -> Iterator[Said]:
     ports = {port: name for name, port in catalogue.default_ports().items()}
     ports |= {6379: "Ray's store", 8265: "Ray's dashboard", 10001: "Ray's client server", 52365: "Ray's agent"}
     for seen, row in outside:
-        if ports_of(row["untried"]):
-            yield Unchecked(f"not every port of {row['address']} was tried: {row['reason'] or 'no reason given'}")
+        if untried(seen, row):
+            yield Unchecked(f"not every port of {row['address']} was tried: {why_untried(row)}")
         else:
             yield Looked("OUT-03", f"all ports of {row['address']} from {_who(seen)}")
         for port in row["open"]:

@@ -17,6 +17,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.controls impor
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.judge import judge
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.waivers import InvalidWaiverError, read
 from support import audit
+from support.topologies import CLUSTER
 
 PLAN = audit.plan(engine={"ranks_per_node": 2, "tls": {"client": True}})
 GOOD = audit.evidence(PLAN)
@@ -404,7 +405,8 @@ def test_every_control_has_a_fault_that_is_found() -> None:
     """Those without have tests of their own: the linter's (test_settings.py) and what this cluster does not have."""
     spoilt = {control for _spoil, expected in FAULTS.values() for control, _host in expected}
     linted = {name for name, control in controls().items() if control.rules}
-    assert set(controls()) - spoilt - linted == {"GW-02", "NET-05", "NET-08"}
+    monitored = {"GW-02"}
+    assert set(controls()) - spoilt - linted - monitored == {"NET-05", "NET-08"}
 
 
 @pytest.mark.parametrize(
@@ -441,6 +443,66 @@ def test_ports_that_were_not_tried_are_not_closed() -> None:
     states = outcomes(judged(evidence))
     assert states["NET-01", "engine11"] == states["NET-03", "engine11"] == "not checked"
     assert states["NET-02", "engine11"] == "passed"
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_ports_that_were_not_asked_for_are_neither_closed_nor_silent(place: int) -> None:
+    """With a short audit_ports a whole host passed as closed, and a door nobody knocked at as shut."""
+    evidence = copy.deepcopy(GOOD)
+    for row in evidence["reach"][place]["reached"]:
+        row.update(open=[], filtered="1-21")
+    result = judged(evidence)
+    assert found(result) == set()
+    states = outcomes(result)
+    assert states["NET-01", "engine11"] == states["NET-03", "engine11"] == "not checked"
+    who = evidence["reach"][place]["observer"]
+    cells = [row["cells"].get(who, {}).get("is") for row in result["matrix"] if row["protocol"] == "tcp"]
+    assert set(cells) <= {"not tried", "not looked at"}
+
+
+def test_members_look_at_likely_ports_and_say_so() -> None:
+    evidence = copy.deepcopy(GOOD)
+    evidence["reach"] = [one for one in evidence["reach"] if one["standing"] == "peer"]
+    (told,) = [one for one in judged(evidence)["outcomes"] if (one["control"], one["host"]) == ("NET-01", "gateway1")]
+    assert told["looked_at"][0].startswith("tcp likely ones of 1-65535 of ")
+
+
+MONITORED = audit.plan(
+    gateway={**CLUSTER["gateway"], "monitor_port": 9443}, admin={"ssh_from": ["10.21.0.0/24"]}, monitors=True
+)
+
+
+@pytest.mark.parametrize(("network", "host_name", "port", "control"), [
+    ("management", "engine11", 9100, "NET-01"),
+    ("management", "engine11", 22, "NET-04"),
+    ("fabric", "engine11", 8000, "NET-02"),
+    ("fabric", "engine12", 40123, "NET-03"),
+])  # fmt: skip
+def test_a_monitor_finds_its_door_and_nothing_else(network: str, host_name: str, port: int, control: str) -> None:
+    evidence = audit.evidence(MONITORED)
+    plans = {"plans": {"chat": MONITORED}}
+    good = judged(evidence, **plans)
+    assert found(good) == set()
+    assert outcomes(good)["GW-02", "gateway1"] == "passed"
+    opened(evidence, "monitor1", host_name, network, port)
+    assert found(judged(evidence, **plans)) == {(control, host_name)}
+
+
+def test_a_monitor_that_is_shut_out_says_so() -> None:
+    evidence = audit.evidence(MONITORED)
+    seen = next(one for one in evidence["reach"] if one["standing"] == "monitor")
+    (row,) = [one for one in seen["reached"] if 9443 in one["open"]]
+    row.update(open=[], filtered=audit.EVERY)
+    result = judged(evidence, plans={"chat": MONITORED})
+    assert found(result) == {("GW-02", "gateway1")}
+    evidence["reach"].remove(seen)
+    assert outcomes(judged(evidence, plans={"chat": MONITORED}))["GW-02", "gateway1"] == "not checked"
+
+
+def test_the_monitors_door_is_open_to_monitors_only() -> None:
+    evidence = audit.evidence(MONITORED)
+    opened(evidence, "outsider", "gateway1", "management", 9443)
+    assert found(judged(evidence, plans={"chat": MONITORED})) == {("GW-02", "gateway1")}
 
 
 def test_without_observers_and_answers_nothing_outside_passes() -> None:

@@ -36,8 +36,9 @@ def evidence(name: str, port: int, kind: str | None = None) -> dict[str, Any]:
     return {"listeners": [listener], "namespaces": [space], "processes": []}
 
 
-def test_observers_try_every_port_of_every_address(plans: dict[str, Any]) -> None:
-    found = questions.targets("outside", "observer", {"engine1": evidence("x", 9999)}, DECLARED, plans)
+@pytest.mark.parametrize("standing", ["observer", "stranger", "monitor", "controller"])
+def test_all_but_members_try_every_port_of_every_address(plans: dict[str, Any], standing: str) -> None:
+    found = questions.targets("outside", standing, {"engine1": evidence("x", 9999)}, DECLARED, plans)
     assert [(one["host"], one["address"], one["tcp"]) for one in found] == [
         ("engine1", "10.20.1.11", "1-65535"),
         ("engine1", "10.20.9.9", "1-65535"),
