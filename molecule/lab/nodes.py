@@ -202,7 +202,9 @@ class Nodes:
 def existing(host: Host, lab: str | None = None, *, size: bool = False) -> dict[str, dict[str, Any]]:
     """Return podman's listing of the containers of one lab, or of all labs, by name; ``size`` adds ``Size``."""
     selection = f"--filter=label={LABEL}" + (f"={lab}" if lab else "")
-    found = host.podman_json("ps", "--all", "--format=json", *(["--size"] if size else []), selection)
+    # A container started by hand from a lab's image has the image's label, and is no lab's.
+    selections = [selection, f"--filter=label={LABEL_CHECKOUT}"]
+    found = host.podman_json("ps", "--all", "--format=json", *(["--size"] if size else []), *selections)
     return {entry["Names"][0]: entry for entry in found}
 
 
