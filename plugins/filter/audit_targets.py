@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.questions import targets
-from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import need_mapping
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import tried
+from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import answered, need_mapping
 
 DOCUMENTATION = r"""
 name: audit_targets
@@ -57,7 +57,7 @@ def _audit_targets(
 ) -> list[dict[str, str]]:
     name = "audit_targets"
     given = [need_mapping(value or {}, what, name) for value, what in ((declared, "declared"), (plans, "plans"))]
-    return targets(place, standing, need_mapping(hosts, "the input", name), *given, ports)
+    return answered(name, tried, place, standing, need_mapping(hosts, "the input", name), *given, ports)
 
 
 class FilterModule:

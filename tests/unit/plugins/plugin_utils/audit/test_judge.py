@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import InvalidQuestionError
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import judged as ask
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.controls import controls
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.judge import judge
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.shape import InvalidQuestionError
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.waivers import InvalidWaiverError, read
 from support import audit
 from support.topologies import CLUSTER

@@ -12,6 +12,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.gathering import gathered
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
+from support import audit
 
 DECLARED = {"engine1": ["10.20.1.11"], "gateway1": ["10.20.1.200", "192.0.2.200"]}
 NOW = datetime.datetime(2026, 11, 25, 15, 0, tzinfo=datetime.UTC)
@@ -108,14 +109,15 @@ def test_disguises_are_not_the_path_itself() -> None:
 
 
 def test_what_gave_no_answer_is_missing() -> None:
+    host = audit.host_evidence(audit.plan(), "gateway1")
     looks = {
-        "a": {"evidence": {"host": "a"}},
+        "a": {"evidence": host},
         "b": {"unreachable": True, "msg": "no\nroute"},
         "c": {"skipped": True},
         "d": {},
     }
     found = gathered(looks, {"o": {"failed": True, "msg": ""}}, {}, NOW)
-    assert found["hosts"] == {"a": {"host": "a"}}
+    assert found["hosts"] == {"a": host}
     assert found["taken"] == "2026-11-25T15:00:00Z"
     assert found["missing"] == [
         {"host": "b", "part": "host", "reason": "no"},
