@@ -220,8 +220,12 @@ def _files(host: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     if host["install"] and host["install"].get("root"):
         yield file(host["install"]["root"], "0755", kind="directory")
     if host["gateway"]:
-        for name in ("keys.conf", "authorization.conf", "tls.key"):
+        for name in ("keys.conf", "authorization.conf"):
             yield file(f"/etc/hardened-vllm/gateway/{name}", "0640", group="hardened-vllm-gateway")
+        if host["gateway"]["tls"]["issuer"] == "acme":
+            yield file(host["gateway"]["tls"]["key"], "0600", "hardened-vllm-gateway")
+        else:
+            yield file("/etc/hardened-vllm/gateway/tls.key", "0640", group="hardened-vllm-gateway")
         if host["gateway"]["upstream_tls"]:
             yield file("/etc/hardened-vllm/gateway/engines-client.pem", "0640", group="hardened-vllm-gateway")
         yield file("/var/log/hardened-vllm-gateway", "0700", "hardened-vllm-gateway", kind="directory")

@@ -95,7 +95,9 @@ def _need_plans(plans: Mapping[str, Any]) -> None:
             raise InvalidQuestionError(f"plans[{name}] is no plan: expected what hardened.vllm.plan returns")
         if plan.get("format") != PLAN_FORMAT:
             found = shown(plan.get("format"))
-            raise InvalidQuestionError(f"plans[{name}] has format {found}; expected {PLAN_FORMAT}: plan again")
+            raise InvalidQuestionError(
+                f"plans[{name}] has format {found}; expected {PLAN_FORMAT}: plan again with this release"
+            )
 
 
 def _need(value: Mapping[str, Any], number: int, kind: Any, what: str, origin: str) -> None:

@@ -131,7 +131,7 @@ class View:
             place,
             found,
             expected,
-            remedy or known.remedy,
+            remedy or (known.foreign if self.part is None else "") or known.remedy,
             known.severity if severity is None else severity,
             rule,
             tuple(evidence),

@@ -11,7 +11,7 @@ from ..evidence import File
 from ..view import Absent, Looked, Said, Unchecked, View
 from .host import GATEWAY_USER, shown_file, user_rights
 
-GATEWAY_SECRETS = ("keys.conf", "authorization.conf", "tls.key")
+GATEWAY_SECRETS = ("keys.conf", "authorization.conf")
 LOG = "/var/log/hardened-vllm-gateway"
 
 
@@ -42,6 +42,9 @@ def secret_files(view: View) -> Iterator[Said]:
     wanted |= {f"/etc/hardened-vllm/{engine['name']}/client.pem" for engine in with_tls if engine["tls"]["client"]}
     if view.gateway is not None:
         wanted |= {f"/etc/hardened-vllm/gateway/{name}" for name in GATEWAY_SECRETS}
+        # With ACME the gateway's own account asks for the certificate, and has the key.
+        acme = view.gateway["tls"]["issuer"] == "acme"
+        wanted.add(view.gateway["tls"]["key"] if acme else "/etc/hardened-vllm/gateway/tls.key")
         if view.gateway["upstream_tls"] is not None and view.gateway["upstream_tls"]["client"]:
             wanted.add("/etc/hardened-vllm/gateway/engines-client.pem")
     if view.part["ray"] is not None:

@@ -568,5 +568,7 @@ def test_evidence_of_another_format_is_refused() -> None:
         ask({**GOOD, "format": 2}, {}, [], {}, audit.TODAY)
     with pytest.raises(InvalidQuestionError, match="the former result has format None; expected 1"):
         ask(GOOD, {}, [], {}, audit.TODAY, {"findings": []})
-    with pytest.raises(InvalidQuestionError, match=r"plans\[chat\] has format 1; expected 2: plan again"):
-        ask(GOOD, {"chat": {**PLAN, "format": 1}}, [], {}, audit.TODAY)
+    with pytest.raises(
+        InvalidQuestionError, match=r"plans\[chat\] has format 2; expected 3: plan again with this release"
+    ):
+        ask(GOOD, {"chat": {**PLAN, "format": 2}}, [], {}, audit.TODAY)
