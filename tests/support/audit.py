@@ -275,12 +275,29 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
         key = {"payload": {"protocol": protocol, "field": "dport"}}
         rule("input", {"vmap": {"key": key, "data": {"set": targets}}})
     rule("input", {"goto": {"target": "refused"}})
+    chain("published", hook="prerouting", type="filter", prio=-110, policy="accept")
+    rule("published", ct("established"), {"accept": None})
+    rule("published", meta("iifname", "lo"), {"accept": None})
+    elsewhere = {"op": "!=", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}
+    rule("published", {"match": elsewhere}, {"accept": None})
+    rule("published", live, {"accept": None})
+    for protocol, number, listener in ((one["protocol"], number, one) for number, one in enumerate(host["listeners"])):
+        key = {"payload": {"protocol": protocol, "field": "dport"}}
+        target = [[_ports(listener["ports"]), {"jump": {"target": f"published_{number}"}}]]
+        rule("published", {"vmap": {"key": key, "data": {"set": target}}})
+        chain(f"published_{number}")
+        where = [meta("iifname", listener["interface"])] if listener["interface"] else []
+        for name in listener["from"]:
+            for family, version in (("ip", "ipv4"), ("ip6", "ipv6")):
+                allowed = match("payload", family, "saddr", f"@from_{name}_{version}")
+                rule(f"published_{number}", *where, allowed, {"accept": None})
+        rule(f"published_{number}", {"goto": {"target": "refused"}})
     if host["egress"] is not None:
         chain("output", hook="output", type="filter", prio=-10, policy="accept")
         rule("output", meta("skuid", 990), {"goto": {"target": "engine_egress"}})
         chain("engine_egress")
-        rule("engine_egress", {"accept": None})
-        rule("engine_egress", {"accept": None})
+        rule("engine_egress", ct("established"), {"accept": None})
+        rule("engine_egress", meta("oifname", "lo"), {"accept": None})
         for one in host["egress"]["rules"]:
             rule("engine_egress", {"accept": None}, comment=f"NET-06 {one['name']}")
         rule("engine_egress", {"reject": {}}, comment="NET-06 the engine may not call there")
@@ -294,6 +311,10 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
 
 def _comment(listener: Mapping[str, Any]) -> str:
     return f"{listener['control']} {listener['name']}"
+
+
+def ct(state: str) -> dict[str, Any]:
+    return {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": state}}
 
 
 def meta(key: str, right: Any) -> dict[str, Any]:
