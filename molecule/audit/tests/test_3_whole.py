@@ -66,6 +66,15 @@ def test_the_foreign_host_is_found_out(run: dict[str, Any]) -> None:
     assert {"ENG-01", "ENG-05", "ENG-08", "ENG-14", "ENG-17", "NET-10", "VER-01", "OUT-01", "OUT-02", "OUT-03"} <= found
 
 
+def test_a_published_port_is_followed_into_its_namespace(run: dict[str, Any]) -> None:
+    """Its number says nothing; the process behind it does."""
+    found = {one["place"]: one["found"] for one in run["result"]["findings"] if one["host"] == "foreign"}
+    assert found["tcp 9000 at 10.231.3.60, observer (observer)"] == "tcp 9000 open, a socket of vllm"
+    assert "POST /invocations at 10.231.3.60 port 9000" in found
+    units = {one["unit"] for host in run["result"]["hosts"] if host["name"] == "foreign" for one in host["servers"]}
+    assert units >= {"llm.service", "llm-boxed.service"}
+
+
 def test_the_cluster_beside_it_is_good(run: dict[str, Any]) -> None:
     left = [
         one for one in run["result"]["findings"] if one["host"] not in ("foreign", "stranger") and not one["waived"]

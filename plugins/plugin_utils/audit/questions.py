@@ -10,11 +10,13 @@ a route that controls or replaces something is asked with GET, to which vLLM say
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import catalogue
 from ..linting.rules import version as parsed
+from .checks.behind import behind
 from .view import MEMBERS
 
 # What listens where vLLM, Ray or their helpers run with defaults that no option of vLLM's names.
@@ -69,8 +71,10 @@ def targets(
 
     ``hosts`` is the evidence by inventory name, ``declared`` the addresses the inventory names. ``ports`` is for all but members of a
     cluster, who try only what listens there, is planned or is a default of vLLM's: from each to each, all ports would be the square
-    of the hosts.
+    of the hosts. An address several hosts have, such as the one docker gives its bridge on each, leads elsewhere than asked: it is
+    tried where the inventory names it only.
     """
+    owners = Counter(address for name in {*hosts, *declared} for address in addresses(name, hosts, declared))
     found = []
     for name in sorted(set(hosts) | set(declared)):
         if name == place:
@@ -78,6 +82,8 @@ def targets(
         wanted = _likely(name, hosts, plans, "tcp") if standing in MEMBERS else ports
         udp = _likely(name, hosts, plans, "udp")
         for address in addresses(name, hosts, declared):
+            if owners[address] > 1 and address not in declared.get(name, ()):
+                continue
             found.append({"host": name, "address": address, "tcp": wanted, "udp": udp})
     return found
 
@@ -176,21 +182,10 @@ def _servers(
             if reached["protocol"] != "tcp":
                 continue
             for port in reached["open"]:
-                owners = _owners(hosts.get(reached["host"], {}), reached["address"], port)
+                owners = behind(hosts.get(reached["host"], {}), reached["address"], port)
                 if not any(owner["name"] == "sshd" for owner in owners) and port != 22:
                     kinds = frozenset(owner["kind"] or owner["name"] for owner in owners)
                     yield reached["host"], reached["address"], port, kinds
-
-
-def _owners(host: Mapping[str, Any], address: str, port: int) -> list[Mapping[str, Any]]:
-    return [
-        owner
-        for listener in host.get("listeners") or ()
-        if listener["protocol"] == "tcp"
-        and listener["port"] == port
-        and listener["address"] in (address, "0.0.0.0", "::")  # noqa: S104 - compared
-        for owner in listener["processes"]
-    ]
 
 
 def _release(host: Mapping[str, Any]) -> str:

@@ -176,6 +176,23 @@ def ports(rule: Mapping[str, Any], objects: Objects = ()) -> list[tuple[int, int
     return found
 
 
+def target(rule: Mapping[str, Any], port: int) -> tuple[str | None, int] | None:
+    """Return where a rule leads connections to ``port``: address, None for the host's own, and port; None when that cannot be read."""
+    for part in rule["expr"]:
+        for name in ("dnat", "redirect"):
+            if name not in part:
+                continue
+            there = _at(part, name, "port")
+            address = _at(part, name, "addr")
+            entries = _at(address, "map", "data", "set")
+            if isinstance(entries, list):
+                found = [one[1] for one in entries if isinstance(one, list) and len(one) == 2 and one[0] == port]
+                address = found[0] if found else None
+            if name == "redirect" or isinstance(address, str):
+                return address, there if isinstance(there, int) else port
+    return None
+
+
 def _compared_ports(operator: str, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     if operator == "!=":
         return others(pairs)

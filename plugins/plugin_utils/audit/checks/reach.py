@@ -25,6 +25,7 @@ from ..view import (
     untried,
     why_untried,
 )
+from .behind import behind
 
 # Programs behind these listen from their start to their end; the others come and go with the engine's work.
 LASTING = ("api", "https", "monitor", "media", "ssh")
@@ -139,17 +140,18 @@ def exposed_sockets(view: View) -> Iterator[Said]:
         else:
             yield Looked("OUT-03", f"all ports of {row['address']} from {_who(seen)}")
         for port in row["open"]:
-            owner = _owner(view, port)
+            owner = _owner(view, row["address"], port)
             if owner is None and (port not in ports or _known(view)):
                 continue
-            what = f"a socket of {owner}" if owner is not None else f"what {ports[port]} is by default"
+            what = f"a socket of {owner['kind']}" if owner is not None else f"what {ports[port]} is by default"
+            inside = f", which leads into container {owner['container'][:12]}" if owner and owner["container"] else ""
             yield view.finding(
                 "OUT-03",
                 f"tcp {port} at {row['address']}, {_who(seen)}",
                 f"tcp {port} open, {what}",
                 "it closed to everybody but the gateway or the members of its engine",
                 severity=Severity.ERROR if owner is not None else Severity.WARNING,
-                evidence=[f"tcp {port} of {row['address']} accepted a connection from {_who(seen)}"],
+                evidence=[f"tcp {port} of {row['address']} accepted a connection from {_who(seen)}{inside}"],
             )
 
 
@@ -157,11 +159,7 @@ def _known(view: View) -> bool:
     return view.lacks("listeners") is None
 
 
-def _owner(view: View, port: int) -> str | None:
-    """Return the kind of the vLLM process that listens on ``port``; one in a container may be published there."""
-    for listener in (view.evidence["listeners"] if view.evidence is not None else None) or []:
-        if listener["protocol"] == "tcp" and listener["port"] == port:
-            for process in listener["processes"]:
-                if process["kind"] is not None:
-                    return process["kind"]
-    return None
+def _owner(view: View, address: str, port: int) -> Mapping[str, Any] | None:
+    """Return the process of vLLM, Ray or a connector that answers on ``port``; it may be in a container."""
+    owners = behind(view.evidence, address, port) if view.evidence is not None else []
+    return next((owner for owner in owners if owner["kind"] is not None), None)

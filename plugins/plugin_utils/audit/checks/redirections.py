@@ -39,14 +39,14 @@ def foreign_firewall(view: View) -> Iterator[Said]:
             yield view.finding(
                 "NET-10", name, "a chain at the hook ingress", "none: it sees packets first", severity=Severity.WARNING
             )
-    for place, protocol, redirected in _published(objects):
+    for rule, protocol, redirected in published(objects):
         left = nft.common(redirected, nft.others(planned.get(protocol, ())))
         if not left:
             continue
         ports = f"{protocol} {','.join(nft.span_text(pair) for pair in left)}"
         yield view.finding(
             "NET-10",
-            f"{ports} by {place}",
+            f"{ports} by chain {rule['chain']} of table {rule['family']} {rule['table']}",
             f"{ports} redirected past the firewall",
             "no port of this host that leads elsewhere",
             severity=Severity.ERROR if view.part is not None else Severity.WARNING,
@@ -65,8 +65,8 @@ def _priority(chain: Mapping[str, Any]) -> int:
     return int(chain.get("prio", 0))
 
 
-def _published(objects: nft.Objects) -> Iterator[tuple[str, str, list[tuple[int, int]]]]:
-    """Yield (place, protocol, ports) of each rule of others that leads packets elsewhere.
+def published(objects: nft.Objects) -> Iterator[tuple[Mapping[str, Any], str, list[tuple[int, int]]]]:
+    """Yield (rule, protocol, ports) of each rule of others that leads packets elsewhere.
 
     One that looks at no port leads all of them where it is first to see them; elsewhere those that lead to its chain say which.
     """
@@ -86,7 +86,7 @@ def _published(objects: nft.Objects) -> Iterator[tuple[str, str, list[tuple[int,
             ports = [(1, 65535)]
         for protocol in nft.protocols(rule):
             if ports:
-                yield f"chain {rule['chain']} of table {rule['family']} {rule['table']}", protocol, ports
+                yield rule, protocol, ports
 
 
 def _local_only(target: Any) -> bool:

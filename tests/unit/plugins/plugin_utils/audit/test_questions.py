@@ -48,6 +48,16 @@ def test_all_but_members_try_every_port_of_every_address(plans: dict[str, Any], 
     ]
 
 
+def test_an_address_several_hosts_have_is_tried_of_none_but_whose_it_is_declared() -> None:
+    """Every host with docker has 172.17.0.1: who tries it of another finds its own, and called that the other's."""
+    hosts = {name: evidence("x", 1) for name in ("a", "b", "c")}
+    for name, own in (("a", "10.20.1.1"), ("b", "10.20.1.2"), ("c", "10.20.9.9")):
+        hosts[name]["namespaces"][0]["addresses"] = [own, "172.17.0.1"]
+    found = questions.targets("o", "observer", hosts, {"c": ["172.17.0.1"]}, {})
+    tried = [(one["host"], one["address"]) for one in found]
+    assert tried == [("a", "10.20.1.1"), ("b", "10.20.1.2"), ("c", "10.20.9.9"), ("c", "172.17.0.1")]
+
+
 def test_members_try_what_is_likely_and_not_themselves(plans: dict[str, Any]) -> None:
     found = questions.targets("gateway1", "gateway", {"engine1": evidence("x", 9999)}, DECLARED, plans)
     assert {one["host"] for one in found} == {"engine1"}
