@@ -104,6 +104,28 @@ def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -
         assert not [secret for secret in secrets if secret in text], name
 
 
+def test_the_commands_of_the_page_hold_the_files_against_their_digests(run: dict[str, Any]) -> None:
+    page = (ROOT / "docs/audit.md").read_text()
+    check, verify = re.search(r"`(sha256sum [^`]+)`", page), re.search(r"^(ssh-keygen -Y verify .+)$", page, re.M)
+    assert check is not None and verify is not None
+    place = run["place"].parent
+    (place / "reports").symlink_to(run["place"])
+    assert subprocess.run(["sh", "-c", check[1]], cwd=run["place"], check=False).returncode == 0
+    assert subprocess.run(["sh", "-c", verify[1]], cwd=place, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("host", "threshold", "code"), [
+    ("foreign", "error", 2),
+    ("foreign", "never", 0),
+    ("stranger", "warning", 0),
+])  # fmt: skip
+def test_the_threshold_decides_how_the_run_ends(lab_name: str, host: str, threshold: str, code: int) -> None:
+    options = ("--tags=audit_look", f"--limit={host}")
+    done = runs.play(lab_name, ROOT / "playbooks/audit.yml", *options, timeout=200, audit_fail_on=threshold)
+    assert done.code == code, done.text
+    assert ("finding(s) of severity error or worse" in done.text) is (code != 0)
+
+
 def test_the_digests_are_those_of_the_files(run: dict[str, Any]) -> None:
     listed = dict(reversed(line.split("  ")) for line in (run["place"] / "SHA256SUMS").read_text().splitlines())
     assert listed == {

@@ -53,6 +53,8 @@ DISGUISES = {
     "root path": "/v1/NAME",
 }
 DISGUISED = ("/collective_rpc", "/metrics", "/openapi.json", "/server_info", "/tokenize", "/v1/load_lora_adapter")
+# Methods that open routes do not have; TRACE and unknown ones nginx refuses itself, before it looks at a key.
+OTHER_METHODS = ("PUT", "PATCH", "DELETE")
 RAY_ROUTES = ("/api/version", "/api/jobs/", "/nodes?view=summary")
 # How many requests beyond a limit show that it holds.
 BURST = 20
@@ -214,7 +216,7 @@ def ray_requests() -> list[dict[str, Any]]:
 def gateway_requests(
     plan: Mapping[str, Any], gateway: Mapping[str, Any], key: str | None, limits: bool = False
 ) -> list[dict[str, Any]]:
-    """Return what a gateway is asked: its own routes with each kind of key, all others, and some in every disguise.
+    """Return what a gateway is asked: its own routes with each kind of key and by other methods, all others, and some in every disguise.
 
     Those with a right key come first, and others then ask for few routes: they use up what the gateway allows an address.
     """
@@ -223,6 +225,14 @@ def gateway_requests(
     hidden = [route for route in known if route.path in DISGUISED and route.path not in passed]
     whole = key if key is not None else "none"
     found = [_request(route, whole) for route in known]
+    taken = {(route.path, route.method) for route in known}
+    found += [
+        {**_request(route, whole), "method": method}
+        for route in known
+        if route.path in passed and route.method in ("GET", "POST")
+        for method in OTHER_METHODS
+        if (route.path, method) not in taken
+    ]
     found += [
         {**_request(route, whole), "target": target, "form": form}
         for route in hidden

@@ -122,7 +122,13 @@ def _refused(answer: Answer) -> bool | None:
         return True
     if answer["status"] is None or answer["status"] == 429:
         return None
-    return answer["status"] in ((401,) if answer["key"] in NO_KEY else (400, 404, 405, 421))
+    refused = answer["status"] in ((401,) if answer["key"] in NO_KEY else (400, 404, 405, 421))
+    return refused and not _passed_on(answer)
+
+
+def _passed_on(answer: Answer) -> bool:
+    """Tell whether a refusal is vLLM's own, which means that the gateway let the request through."""
+    return answer["body"] == "detail"
 
 
 def disguised_routes(view: View) -> Iterator[Said]:
@@ -138,7 +144,7 @@ def disguised_routes(view: View) -> Iterator[Said]:
 def _turned_away(answer: Answer) -> bool | None:
     if answer["status"] == 429:
         return True if _slowed_down(answer) else None
-    return answer["status"] is None or answer["status"] in REFUSALS
+    return answer["status"] is None or (answer["status"] in REFUSALS and not _passed_on(answer))
 
 
 def keys_required(view: View) -> Iterator[Said]:

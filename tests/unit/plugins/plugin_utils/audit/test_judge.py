@@ -246,6 +246,20 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         lambda e: answer(e, "POST", "/inference/v1/generate", "tenants/acme/k1").update(status=403),
         {("GW-03", "gateway1")},
     ),
+    "a route nobody lists reaches the engine, which does not have it": (
+        lambda e: answer(e, "POST", "/tokenize", "tenants/acme/k1").update(status=404, body="detail"),
+        {("GW-03", "gateway1")},
+    ),
+    "a method nobody lists reaches the engine": (
+        lambda e: e["routes"][0]["answers"].append(
+            {**answer(e, "GET", "/v1/models", "tenants/acme/k1"), "method": "DELETE", "status": 405, "body": "detail"}
+        ),
+        {("GW-03", "gateway1")},
+    ),
+    "a disguise reaches the engine, which does not have it": (
+        lambda e: answer(e, "GET", "/metrics", "none", "double slash").update(status=404, body="detail"),
+        {("GW-04", "gateway1")},
+    ),
     "a disguise is answered": (
         lambda e: answer(e, "GET", "/metrics", "none", "double slash").update(status=200),
         {("GW-04", "gateway1")},

@@ -85,6 +85,15 @@ def test_a_gateway_is_asked_for_every_route_and_some_in_disguise(plans: dict[str
     assert {one["key"] for one in asked["requests"][name]} == {"none", "wrong"}
 
 
+def test_open_routes_are_asked_by_methods_they_do_not_have_and_nothing_acts(plans: dict[str, Any]) -> None:
+    (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
+    other = [(one["method"], one["path"]) for one in some if one["method"] in questions.OTHER_METHODS]
+    assert {("PUT", "/v1/models"), ("PATCH", "/v1/chat/completions"), ("DELETE", "/v1/completions")} <= set(other)
+    routes = {(route.method, route.path) for route in catalogue.routes("0.32.0")}
+    passed = {route["path"] for route in plans["chat"]["hosts"]["gateway1"]["gateway"]["routes"]}
+    assert [one for one in other if one in routes and one[1] in passed] == []
+
+
 def test_few_requests_without_a_right_key_when_there_is_one(plans: dict[str, Any]) -> None:
     (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
     limit = plans["chat"]["hosts"]["gateway1"]["gateway"]["limits"]["failed_keys_per_minute"]
