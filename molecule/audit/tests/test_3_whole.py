@@ -91,6 +91,23 @@ def test_monitors_look_and_find_their_door_only(run: dict[str, Any]) -> None:
     assert ("GW-02", "gateway") in passed
 
 
+def test_a_gateway_sees_that_its_engines_speak_plainly_where_tls_is_declared(lab_name: str, tmp_path: Path) -> None:
+    options = ("--tags=audit_routes", "--limit=vllm_nodes,gateway,observer")
+    given = {"audit_report_dir": str(tmp_path), "audit_ports": "443", "audit_fail_on": "never"}
+    done = runs.play(
+        lab_name,
+        ROOT / "playbooks/audit.yml",
+        *options,
+        timeout=200,
+        audit_scenario_engine_tls={"client": True},
+        **given,
+    )
+    assert done.code == 0, done.text
+    found = json.loads((tmp_path / "report.json").read_text())["findings"]
+    plain = {(one["host"], one["found"]) for one in found if one["control"] == "GW-11"}
+    assert plain == {(name, "plain HTTP is answered") for name in ("engine1", "engine2")}
+
+
 def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -> None:
     secrets = [path.read_text().strip() for path in (directory / "secrets").rglob("*.key")]
     secrets += [

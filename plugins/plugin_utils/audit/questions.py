@@ -140,9 +140,13 @@ def asks(
     """Return ``{"endpoints": [...], "requests": {set: [...]}}`` for ``audit_routes`` from ``place``.
 
     Asked are the gateways of the plans, and of every other host what runs vLLM, Ray or nginx, or was found open from
-    ``place`` in ``reach`` and is no SSH. ``key`` names a tenant's key that the caller has, None: requests go without a right one.
+    ``place`` in ``reach`` and is no SSH. A gateway asks nothing, but looks at the TLS of its engines, which it alone reaches.
+    ``key`` names a tenant's key that the caller has, None: requests go without a right one.
     ``limits`` tells to try whether wrong keys are slowed down.
     """
+    inner = _engines_behind(place, plans)
+    if inner is not None:
+        return {"endpoints": inner, "requests": {}}
     endpoints: dict[tuple[str, int], dict[str, Any]] = {}
     sets: dict[str, list[dict[str, Any]]] = {}
     for cluster, plan in sorted(plans.items()):
@@ -169,6 +173,20 @@ def asks(
         "endpoints": [endpoints[at] for at in sorted(endpoints)],
         "requests": {name: sets[name] for name in sorted(used)},
     }
+
+
+def _engines_behind(place: str, plans: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    """Return the engines with TLS behind a planned gateway; None when ``place`` is none."""
+    for plan in plans.values():
+        own = plan["hosts"].get(place)
+        if own is not None and own["gateway"] is not None:
+            return [
+                {"host": name, **engine["api"], "server_name": engine["tls"]["name"], "ask": []}
+                for name, host in sorted(plan["hosts"].items())
+                for engine in host["engines"]
+                if engine["tls"] is not None and engine["api"]
+            ]
+    return None
 
 
 def _servers(

@@ -120,6 +120,21 @@ def test_what_is_open_is_asked(name: str, kind: str | None, port: int, wanted: s
     assert [one["ask"] for one in asked["endpoints"]] == ([[wanted]] if wanted else [])
 
 
+def test_a_gateway_looks_at_the_tls_of_its_engines_and_asks_nothing() -> None:
+    """Nobody else reaches them; that they speak TLS only (GW-11) was not checked in any run."""
+    made = {"chat": audit.plan("replicas", engine={"tls": {"client": True}})}
+    seen = {"observer": "gateway1", "reached": [{"host": "x", "address": "10.9.9.9", "protocol": "tcp", "open": [80]}]}
+    asked = questions.asks("gateway1", {}, made, [seen], "tenants/acme/k1")
+    assert asked["requests"] == {}
+    engines = made["chat"]["hosts"]["engine11"]["engines"], made["chat"]["hosts"]["engine12"]["engines"]
+    assert [(one["address"], one["port"]) for one in asked["endpoints"]] == [
+        (engine["api"]["address"], engine["api"]["port"]) for some in engines for engine in some
+    ]
+    assert {(one["server_name"], *one["ask"]) for one in asked["endpoints"]} == {(engines[0][0]["tls"]["name"],)}
+    plain = {"chat": audit.plan()}
+    assert questions.asks("gateway1", {}, plain, [seen]) == {"endpoints": [], "requests": {}}
+
+
 def test_disguises_are_not_the_path_itself() -> None:
     for path in questions.DISGUISED:
         targets = [target for _form, target in questions.disguised(path)]
