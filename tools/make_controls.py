@@ -82,5 +82,7 @@ def _control(control: Control) -> Iterator[str]:
     if control.rules:
         yield f"- Rules of the linter: {', '.join(f'[{rule}](rules.md#{rule})' for rule in control.rules)}."
     yield f"- Mend: {control.remedy}"
+    if control.foreign:
+        yield f"- Mend what this collection did not set up: {control.foreign}"
     yield f"- Tests: {', '.join(f'`{place}`' for place in control.tests)}."
     yield ""

@@ -27,9 +27,15 @@ SCENARIO = Path(__file__).parent
 ROOT = SCENARIO.parents[1]
 FAULTS: list[dict[str, Any]] = yaml.safe_load((SCENARIO / "files/faults.yml").read_text(encoding="utf-8"))
 HOSTS = ("engine1", "engine2", "gateway", "stranger", "foreign")
-PLACES = {"engine2": "peer", "gateway": "gateway", "observer": "observer", "stranger": "stranger"}
+PLACES = {
+    "engine2": "peer",
+    "gateway": "gateway",
+    "monitor": "monitor",
+    "observer": "observer",
+    "stranger": "stranger",
+}
 # All a fault opens is among these; the scan of every port is tested once, in test_1_clean.py.
-PORTS = "22,443,8000-8001,8265,9000-9001,9999"
+PORTS = "22,443,8000-8001,8265,9000-9001,9443,9999"
 WAIVED = [
     {"rule": "release-old", "reason": "a stand-in", "expires": str(datetime.date.today() + datetime.timedelta(days=30))}
 ]

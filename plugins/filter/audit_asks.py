@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.questions import asks
-from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import need_mapping
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import requested
+from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import answered, need_mapping
 
 DOCUMENTATION = r"""
 name: audit_asks
@@ -55,7 +55,7 @@ def _audit_asks(
 ) -> dict[str, Any]:
     name = "audit_asks"
     given = [need_mapping(hosts, "the input", name), need_mapping(plans or {}, "plans", name)]
-    return asks(place, *given, reach or (), key or None, limits)
+    return answered(name, requested, place, *given, list(reach or ()), key or None, limits)
 
 
 class FilterModule:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import need_mapping
-from ansible_collections.hardened.vllm.plugins.plugin_utils.inventory import audited
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import inventoried
+from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import answered, need_mapping
 
 DOCUMENTATION = r"""
 name: audit_inventory
@@ -52,7 +52,8 @@ _value:
 def _audit_inventory(groups: Any, hostvars: Any, evidence: Any = None) -> dict[str, Any]:
     name = "audit_inventory"
     need_mapping(groups, "the input", name)
-    found = audited(groups, need_mapping(hostvars, "hostvars", name), need_mapping(evidence or {}, "evidence", name))
+    given = [need_mapping(hostvars, "hostvars", name), need_mapping(evidence or {}, "evidence", name)]
+    found = answered(name, inventoried, groups, *given)
     return {**found, "problems": [problem.as_dict() for problem in found["problems"]]}
 
 

@@ -56,9 +56,8 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import InvalidQuestionError, judged
-from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import day, need_mapping
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import judged
+from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import answered, day, need_mapping
 
 _NAME = "audit_judge"
 
@@ -75,10 +74,8 @@ def _audit_judge(
     for value, what in ((plans, "plans"), (digests, "digests"), (previous, "previous")):
         if value is not None:
             need_mapping(value, what, _NAME)
-    try:
-        return judged(evidence, plans or {}, waivers or [], digests or {}, day(today or None, _NAME), previous)
-    except InvalidQuestionError as error:
-        raise AnsibleFilterError(f"hardened.vllm.{_NAME}: {error}") from error
+    given = (evidence, plans or {}, waivers or [], digests or {}, day(today or None, _NAME), previous)
+    return answered(_NAME, judged, *given)
 
 
 class FilterModule:

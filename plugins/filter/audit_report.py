@@ -44,19 +44,15 @@ _value:
 from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import InvalidQuestionError, reported
-from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import need_mapping
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import reported
+from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import answered, need_mapping
 
 _NAME = "audit_report"
 
 
 def _audit_report(given: Any, format: str = "text") -> str:
     need_mapping(given, "the input", _NAME)
-    try:
-        return reported(given, format)
-    except InvalidQuestionError as error:
-        raise AnsibleFilterError(f"hardened.vllm.{_NAME}: {error}") from error
+    return answered(_NAME, reported, given, format)
 
 
 class FilterModule:

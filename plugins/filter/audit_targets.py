@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.questions import targets
-from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import need_mapping
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import tried
+from ansible_collections.hardened.vllm.plugins.plugin_utils.filter_support import answered, need_mapping
 
 DOCUMENTATION = r"""
 name: audit_targets
@@ -18,8 +18,8 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 extends_documentation_fragment: hardened.vllm.audit.questions
 description:
-  - Observers, strangers and the controller try O(ports). Members of a cluster try what listens, what is planned and what vLLM, Ray and their
-    helpers use by default.
+  - Observers, monitors, strangers and the controller try O(ports). Members of a cluster try what listens, what is planned and what
+    vLLM, Ray and their helpers use by default.
 positional: _input, place, standing
 options:
   standing:
@@ -32,7 +32,7 @@ options:
     type: dict
     default: {}
   ports:
-    description: What observers try.
+    description: What all but members try.
     type: str
     default: 1-65535
 """
@@ -57,7 +57,7 @@ def _audit_targets(
 ) -> list[dict[str, str]]:
     name = "audit_targets"
     given = [need_mapping(value or {}, what, name) for value, what in ((declared, "declared"), (plans, "plans"))]
-    return targets(place, standing, need_mapping(hosts, "the input", name), *given, ports)
+    return answered(name, tried, place, standing, need_mapping(hosts, "the input", name), *given, ports)
 
 
 class FilterModule:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ansible.errors import AnsibleFilterError
 
+from .audit.shape import InvalidQuestionError
 from .core import InvalidDeclarationError
 from .problems import type_name
 
@@ -34,6 +35,14 @@ def day(value: str | None, filter_name: str) -> datetime.date:
         raise AnsibleFilterError(
             f"hardened.vllm.{filter_name}: today must be a date such as 2027-01-31: {error}"
         ) from error
+
+
+def answered(filter_name: str, function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call ``function``; turn what it says about a question to the audit into AnsibleFilterError."""
+    try:
+        return function(*arguments)
+    except InvalidQuestionError as error:
+        raise AnsibleFilterError(f"hardened.vllm.{filter_name}: {error}") from error
 
 
 def translated(function: Callable[..., Result], *arguments: Any) -> Result:

@@ -3,16 +3,17 @@
 
 """What an audit costs: its scan of 65,535 ports of 8 hosts, its look at a host, and a whole run of the playbook by number of hosts.
 
-Hosts are network namespaces behind one bridge, with a firewall that drops (nothing is answered, the slow case) or without one (everything is refused).
-The whole run needs a lab that stands (molecule converge -s audit) and is left out without it. Needs root.
+For the scan hosts are network namespaces behind one bridge, with a firewall that drops (nothing is answered, the slow case) or without one (everything is
+refused). For the whole run they are nodes of a lab of its own: systemd, SSH, no vLLM and no firewall, though declared as a cluster, so that the plan is
+compared and members look at each other. Remote executions and bytes are counted at ssh. Needs root, and for 32 nodes some 3 GiB of memory.
 
-Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_audit.py
+Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_audit.py [most nodes]
 """
 
 from __future__ import annotations
 
 import json
-import re
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
-INVENTORY = ROOT / ".lab/audit/inventory"
+LAB, SIZES = "auditbench", (1, 8, 32)
+NETWORKS = {"fabric": "10.233.61.0/24", "management": "10.233.62.0/24", "edge": "10.233.63.0/24"}
 BRIDGE, PREFIX = "hvb-audit", "10.231.9"
 HOSTS = 8
 OBSERVER = "hvb-a-observer"
@@ -91,27 +95,81 @@ def scan(dropping: bool) -> str:
     return f"| scan of 65,535 ports of {HOSTS} hosts that {what} | {seconds:.1f} s | {size:,} | {memory // 1024} MiB, {busy} s of CPU |"
 
 
-def whole(names: list[str], directory: Path) -> str:
-    """Audit lab hosts with the playbook; return a row of the table."""
-    started = time.monotonic()
-    command = [
-        "ansible-playbook",
-        "-i",
-        str(INVENTORY),
-        str(ROOT / "playbooks/audit.yml"),
-        "--limit",
-        ",".join([*names, "observer"]),
-    ]
-    command += ["-e", f"audit_report_dir={directory}", "-e", "audit_fail_on=never", "-v"]
-    text = run(*command)
-    seconds = time.monotonic() - started
-    evidence = (directory / "evidence.json").stat().st_size
-    executions = len(
-        re.findall(
-            r"^TASK \[hardened\.vllm\.audit : (?:Look at the host|Try the ports|Ask for every)", text, re.MULTILINE
-        )
+def spec(nodes: int) -> dict[str, Any]:
+    """Return a lab of that many hosts, the last of them a gateway, and an observer outside."""
+    inner = ["fabric", "management"]
+    hosts = [{"name": f"engine{number}", "networks": inner, "groups": ["vllm_nodes"]} for number in range(1, nodes)]
+    hosts.append({"name": "gateway", "networks": [*inner, "edge"], "groups": ["vllm_gateways"]})
+    observer = {"name": "observer", "networks": ["management", "edge"], "groups": ["vllm_observers"]}
+    networks = {name: {"subnets": [subnet]} for name, subnet in NETWORKS.items()}
+    return {"name": LAB, "networks": networks, "nodes": [*hosts, observer]}
+
+
+def cluster(directory: Path) -> dict[str, Any]:
+    """Return the declaration of the lab's cluster."""
+    return {
+        "name": "bench",
+        "release": "0.32.0",
+        "topology": "replicas",
+        "model": {"path": "/srv/models/none", "name": "none"},
+        "networks": {name: {"cidrs": [subnet]} for name, subnet in NETWORKS.items()},
+        "gateway": {"server_name": "gateway.example.org", "tls": {"certificate": "/none.crt", "key": "/none.key"}},
+        "tenants": [{"name": "acme", "keys": [{"id": "k1"}]}],
+        "admin": {"ssh_from": [NETWORKS["management"]]},
+        "secrets_directory": str(directory / "secrets"),
+    }
+
+
+def inventory(nodes: int, directory: Path) -> Path:
+    """Write the inventory of that many of the lab's hosts; a single one is nobody's, as a gateway alone is no cluster."""
+    found = yaml.safe_load((ROOT / f".lab/{LAB}/inventory/hosts.yml").read_text(encoding="utf-8"))
+    names = [name for name in found["all"]["hosts"] if name not in ("observer", "gateway")][: max(nodes - 1, 1)]
+    kept = {*names, "observer", *(["gateway"] if nodes > 1 else [])}
+    found["all"]["hosts"] = {name: host for name, host in found["all"]["hosts"].items() if name in kept}
+    for group in found["all"]["children"].values():
+        group["hosts"] = {name: None for name in group["hosts"] if name in kept}
+        group["vars"] = {"vllm_cluster": cluster(directory)} if nodes > 1 else {}
+    found["all"]["vars"]["ansible_ssh_executable"] = str(counting_ssh(directory))
+    path = directory / f"hosts-{nodes}.yml"
+    path.write_text(yaml.safe_dump(found), encoding="utf-8")
+    return path
+
+
+def counting_ssh(directory: Path) -> Path:
+    """Write a program that is ssh, and keeps what each call brought back in a file named after its host."""
+    path = directory / "ssh"
+    path.write_text(
+        f"""#!/bin/bash
+set -o pipefail
+for word; do [[ $word =~ ^10[.]233[.]62[.][0-9]+$ ]] && host=$word; done
+/usr/bin/ssh "$@" | tee "$(mktemp {directory}/calls/"$host".XXXXXX)"
+""",
+        encoding="utf-8",
     )
-    return f"| whole audit of {len(names)} lab host(s), every port | {seconds:.1f} s | {evidence:,} | at most {executions} executions a host |"
+    path.chmod(0o755)
+    return path
+
+
+def whole(nodes: int, directory: Path) -> str:
+    """Audit that many lab hosts with the playbook; return a row of the table."""
+    calls = directory / "calls"
+    calls.mkdir(parents=True)
+    command = ["ansible-playbook", "-i", str(inventory(nodes, directory)), str(ROOT / "playbooks/audit.yml")]
+    command += ["-e", f"audit_report_dir={directory}/out", "-e", "audit_fail_on=never"]
+    started = time.monotonic()
+    run(*command)
+    seconds = time.monotonic() - started
+    made: dict[str, list[int]] = {}
+    for file in calls.iterdir():
+        made.setdefault(file.name.rpartition(".")[0], []).append(file.stat().st_size)
+    evidence = json.loads((directory / "out/evidence.json").read_text(encoding="utf-8"))
+    if len(evidence["hosts"]) != nodes or evidence["missing"]:
+        sys.exit(f"not every host was looked at: {evidence['missing']}")
+    untried = sum(bool(row["untried"]) for seen in evidence["reach"] for row in seen["reached"])
+    most = max(len(sizes) for sizes in made.values())
+    brought = sum(map(sum, made.values()))
+    places = f"{len(evidence['reach'])} places, {untried} addresses not tried whole"
+    return f"| whole audit of {nodes} lab host(s), every port | {seconds:.1f} s | {brought:,} | at most {most} executions a host; {places} |"
 
 
 def main() -> None:
@@ -122,12 +180,19 @@ def main() -> None:
     params: dict[str, Any] = {"paths": [], "trees": [], "sysctl": [], "packages": ["nginx"]}
     seconds, (size, memory, busy, _found) = call("audit_host", params)
     print(f"| look at this machine | {seconds:.1f} s | {size:,} | {memory // 1024} MiB, {busy} s of CPU |", flush=True)
-    if not INVENTORY.exists():
-        print("no lab of the scenario audit stands, so no whole run was measured", file=sys.stderr)
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        for names in (["engine1"], ["engine1", "engine2", "gateway", "stranger", "foreign"]):
-            print(whole(names, Path(directory)), flush=True)
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else max(SIZES)
+    sizes = [size for size in SIZES if size <= most]
+    lab = [sys.executable, "-m", "lab"]
+    os.environ["PYTHONPATH"] = str(ROOT / "molecule")
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / "lab.yml"
+        file.write_text(yaml.safe_dump(spec(max(sizes))), encoding="utf-8")
+        try:
+            run(*lab, "up", str(file))
+            for size in sizes:
+                print(whole(size, Path(name) / str(size)), flush=True)
+        finally:
+            run(*lab, "down", LAB)
 
 
 if __name__ == "__main__":

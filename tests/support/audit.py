@@ -19,12 +19,15 @@ TODAY = datetime.date(2026, 11, 25)
 TAKEN = "2026-11-25T12:00:00Z"
 KEY = "sk-planted-0123456789abcdef"
 OBSERVER = "192.0.2.7"
+MONITOR = "10.21.1.30"
 EVERY = "1-65535"
 
 
-def plan(topology: str = "data parallel, internal", **changes: Any) -> dict[str, Any]:
-    """Return the plan of a cluster with two engine hosts and a gateway."""
+def plan(topology: str = "data parallel, internal", *, monitors: bool = False, **changes: Any) -> dict[str, Any]:
+    """Return the plan of a cluster with two engine hosts and a gateway, and on request a monitor."""
     cluster, hosts = declaration(topology, (11, 12))
+    if monitors:
+        hosts["monitor1"] = {"roles": ["monitor"], "node": {"addresses": {"management": [MONITOR]}}}
     made = make_plan({**cluster, **changes}, hosts, TODAY)
     for host in made["hosts"].values():  # as a probe would have found them
         host["interfaces"] = {name: f"{name}0" for name in host["interfaces"]}
@@ -49,6 +52,7 @@ def evidence(made: Mapping[str, Any]) -> dict[str, Any]:
                 if made["hosts"][name]["engines"]
             ),
             place(made, "operator", "controller", ["10.21.0.9"]),
+            *([place(made, "monitor1", "monitor", [MONITOR])] if "monitors" in made["sets"] else []),
         ],
         "routes": [routes(made)],
         "missing": [],
@@ -216,8 +220,12 @@ def _files(host: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     if host["install"] and host["install"].get("root"):
         yield file(host["install"]["root"], "0755", kind="directory")
     if host["gateway"]:
-        for name in ("keys.conf", "authorization.conf", "tls.key"):
+        for name in ("keys.conf", "authorization.conf"):
             yield file(f"/etc/hardened-vllm/gateway/{name}", "0640", group="hardened-vllm-gateway")
+        if host["gateway"]["tls"]["issuer"] == "acme":
+            yield file(host["gateway"]["tls"]["key"], "0600", "hardened-vllm-gateway")
+        else:
+            yield file("/etc/hardened-vllm/gateway/tls.key", "0640", group="hardened-vllm-gateway")
         if host["gateway"]["upstream_tls"]:
             yield file("/etc/hardened-vllm/gateway/engines-client.pem", "0640", group="hardened-vllm-gateway")
         yield file("/var/log/hardened-vllm-gateway", "0700", "hardened-vllm-gateway", kind="directory")
@@ -267,12 +275,29 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
         key = {"payload": {"protocol": protocol, "field": "dport"}}
         rule("input", {"vmap": {"key": key, "data": {"set": targets}}})
     rule("input", {"goto": {"target": "refused"}})
+    chain("published", hook="prerouting", type="filter", prio=-110, policy="accept")
+    rule("published", ct("established"), {"accept": None})
+    rule("published", meta("iifname", "lo"), {"accept": None})
+    elsewhere = {"op": "!=", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}
+    rule("published", {"match": elsewhere}, {"accept": None})
+    rule("published", live, {"accept": None})
+    for protocol, number, listener in ((one["protocol"], number, one) for number, one in enumerate(host["listeners"])):
+        key = {"payload": {"protocol": protocol, "field": "dport"}}
+        target = [[_ports(listener["ports"]), {"jump": {"target": f"published_{number}"}}]]
+        rule("published", {"vmap": {"key": key, "data": {"set": target}}})
+        chain(f"published_{number}")
+        where = [meta("iifname", listener["interface"])] if listener["interface"] else []
+        for name in listener["from"]:
+            for family, version in (("ip", "ipv4"), ("ip6", "ipv6")):
+                allowed = match("payload", family, "saddr", f"@from_{name}_{version}")
+                rule(f"published_{number}", *where, allowed, {"accept": None})
+        rule(f"published_{number}", {"goto": {"target": "refused"}})
     if host["egress"] is not None:
         chain("output", hook="output", type="filter", prio=-10, policy="accept")
         rule("output", meta("skuid", 990), {"goto": {"target": "engine_egress"}})
         chain("engine_egress")
-        rule("engine_egress", {"accept": None})
-        rule("engine_egress", {"accept": None})
+        rule("engine_egress", ct("established"), {"accept": None})
+        rule("engine_egress", meta("oifname", "lo"), {"accept": None})
         for one in host["egress"]["rules"]:
             rule("engine_egress", {"accept": None}, comment=f"NET-06 {one['name']}")
         rule("engine_egress", {"reject": {}}, comment="NET-06 the engine may not call there")
@@ -286,6 +311,10 @@ def ruleset(made: Mapping[str, Any], host: Mapping[str, Any]) -> list[dict[str, 
 
 def _comment(listener: Mapping[str, Any]) -> str:
     return f"{listener['control']} {listener['name']}"
+
+
+def ct(state: str) -> dict[str, Any]:
+    return {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": state}}
 
 
 def meta(key: str, right: Any) -> dict[str, Any]:
@@ -319,7 +348,7 @@ def place(made: Mapping[str, Any], name: str, standing: str, sources: list[str])
                 int(listener["ports"])
                 for listener in host["listeners"]
                 if listener["network"] in (network, None)
-                and listener["name"].rstrip("-0123456789") in ("api", "https", "ssh")
+                and listener["name"].rstrip("-0123456789") in ("api", "https", "monitor", "ssh")
                 and _inside(made, listener, sources)
             )
             reached.append(row(target, pair["ipv4"], found))

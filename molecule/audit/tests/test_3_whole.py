@@ -66,11 +66,46 @@ def test_the_foreign_host_is_found_out(run: dict[str, Any]) -> None:
     assert {"ENG-01", "ENG-05", "ENG-08", "ENG-14", "ENG-17", "NET-10", "VER-01", "OUT-01", "OUT-02", "OUT-03"} <= found
 
 
+def test_a_published_port_is_followed_into_its_namespace(run: dict[str, Any]) -> None:
+    """Its number says nothing; the process behind it does."""
+    found = {one["place"]: one["found"] for one in run["result"]["findings"] if one["host"] == "foreign"}
+    assert found["tcp 9000 at 10.231.3.60, observer (observer)"] == "tcp 9000 open, a socket of vllm"
+    assert "POST /invocations at 10.231.3.60 port 9000" in found
+    units = {one["unit"] for host in run["result"]["hosts"] if host["name"] == "foreign" for one in host["servers"]}
+    assert units >= {"llm.service", "llm-boxed.service"}
+
+
 def test_the_cluster_beside_it_is_good(run: dict[str, Any]) -> None:
     left = [
         one for one in run["result"]["findings"] if one["host"] not in ("foreign", "stranger") and not one["waived"]
     ]
     assert left == []
+
+
+def test_monitors_look_and_find_their_door_only(run: dict[str, Any]) -> None:
+    assert ("monitor", "monitor") in {(one["name"], one["standing"]) for one in run["result"]["places"]}
+    rows = [row for row in run["result"]["matrix"] if row["host"] in ("engine1", "engine2", "gateway")]
+    seen = {(row["host"], row["name"]) for row in rows if row["cells"].get("monitor", {}).get("is") == "open"}
+    assert seen == {("gateway", "monitor")}
+    passed = {(one["control"], one["host"]) for one in run["result"]["outcomes"] if one["outcome"] == "passed"}
+    assert ("GW-02", "gateway") in passed
+
+
+def test_a_gateway_sees_that_its_engines_speak_plainly_where_tls_is_declared(lab_name: str, tmp_path: Path) -> None:
+    options = ("--tags=audit_routes", "--limit=vllm_nodes,gateway,observer")
+    given = {"audit_report_dir": str(tmp_path), "audit_ports": "443", "audit_fail_on": "never"}
+    done = runs.play(
+        lab_name,
+        ROOT / "playbooks/audit.yml",
+        *options,
+        timeout=200,
+        audit_scenario_engine_tls={"client": True},
+        **given,
+    )
+    assert done.code == 0, done.text
+    found = json.loads((tmp_path / "report.json").read_text())["findings"]
+    plain = {(one["host"], one["found"]) for one in found if one["control"] == "GW-11"}
+    assert plain == {(name, "plain HTTP is answered") for name in ("engine1", "engine2")}
 
 
 def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -> None:
@@ -84,6 +119,28 @@ def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -
     assert len(texts) >= 7
     for name, text in texts.items():
         assert not [secret for secret in secrets if secret in text], name
+
+
+def test_the_commands_of_the_page_hold_the_files_against_their_digests(run: dict[str, Any]) -> None:
+    page = (ROOT / "docs/audit.md").read_text()
+    check, verify = re.search(r"`(sha256sum [^`]+)`", page), re.search(r"^(ssh-keygen -Y verify .+)$", page, re.M)
+    assert check is not None and verify is not None
+    place = run["place"].parent
+    (place / "reports").symlink_to(run["place"])
+    assert subprocess.run(["sh", "-c", check[1]], cwd=run["place"], check=False).returncode == 0
+    assert subprocess.run(["sh", "-c", verify[1]], cwd=place, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("host", "threshold", "code"), [
+    ("foreign", "error", 2),
+    ("foreign", "never", 0),
+    ("stranger", "warning", 0),
+])  # fmt: skip
+def test_the_threshold_decides_how_the_run_ends(lab_name: str, host: str, threshold: str, code: int) -> None:
+    options = ("--tags=audit_look", f"--limit={host}")
+    done = runs.play(lab_name, ROOT / "playbooks/audit.yml", *options, timeout=200, audit_fail_on=threshold)
+    assert done.code == code, done.text
+    assert ("finding(s) of severity error or worse" in done.text) is (code != 0)
 
 
 def test_the_digests_are_those_of_the_files(run: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from lab.testing import Console
@@ -102,9 +104,12 @@ def test_renewed_certificates_come_into_force_without_a_restart(
     assert pid(head) == before
 
 
-def test_the_audit_takes_it_for_what_it_is() -> None:
-    run = play("audit", **MUTUAL)
+def test_the_audit_takes_it_for_what_it_is(tmp_path: Path) -> None:
+    run = play("audit", audit_report_dir=str(tmp_path), **MUTUAL)
     assert run.code == 0, run.text
+    outcomes = json.loads((tmp_path / "report.json").read_text())["outcomes"]
+    ended = {one["outcome"] for one in outcomes if one["control"] == "GW-11"}
+    assert ended == {"passed", "not applicable"}, outcomes
 
 
 def test_both_ends_turn_it_off_together(service: Service, head: Console, gateway: Console) -> None:

@@ -10,22 +10,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from ..inventory import audited
 from ..planning.plan import FORMAT as PLAN_FORMAT
 from ..problems import did_you_mean, shown
 from ..report.audit.formats import FORMATS, digests
 from .controls import controls
 from .evidence import FORMAT as EVIDENCE_FORMAT
-from .evidence import Evidence
+from .evidence import Address, Evidence, HostEvidence, ReachEvidence
 from .judge import judge
+from .questions import asks, targets
 from .result import FAILED, FORMAT, PASSED, Result
-from .shape import first_fault
+from .shape import InvalidQuestionError, first_fault
 from .waivers import InvalidWaiverError, read
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
-
-
-class InvalidQuestionError(ValueError):
-    """A question the audit cannot answer; the message says what was found and what was expected."""
 
 
 def judged(
@@ -40,12 +38,7 @@ def judged(
     _need(evidence, EVIDENCE_FORMAT, Evidence, "the evidence", "the modules of this release collect it")
     if previous is not None:
         _need(previous, FORMAT, Result, "the former result", "hardened.vllm.audit_judge returns it")
-    for name, plan in plans.items():
-        if not isinstance(plan, Mapping) or not isinstance(plan.get("hosts"), Mapping):
-            raise InvalidQuestionError(f"plans[{name}] is no plan: expected what hardened.vllm.plan returns")
-        if plan.get("format") != PLAN_FORMAT:
-            found = shown(plan.get("format"))
-            raise InvalidQuestionError(f"plans[{name}] has format {found}; expected {PLAN_FORMAT}: plan again")
+    _need_plans(plans)
     known: dict[str, str] = {}
     for name, digest in secrets.items():
         match = _DIGEST.fullmatch(str(digest))
@@ -58,9 +51,62 @@ def judged(
         raise InvalidQuestionError(str(error)) from error
 
 
+def inventoried(
+    groups: Mapping[str, Any], hostvars: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what ``inventory.audited`` makes of an inventory and the evidence of ``hosts``. Raises InvalidQuestionError."""
+    _need_shape(hosts, dict[str, HostEvidence], "evidence", "hardened.vllm.audit_host returns it")
+    return audited(groups, hostvars, hosts)
+
+
+def tried(
+    place: str,
+    standing: str,
+    hosts: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    plans: Mapping[str, Any],
+    ports: str,
+) -> list[dict[str, str]]:
+    """Return the targets of ``questions.targets``. Raises InvalidQuestionError."""
+    _need_plans(plans)
+    _need_shape(hosts, dict[str, HostEvidence], "hosts", "hardened.vllm.audit_host returns it")
+    _need_shape(declared, dict[str, list[Address]], "declared", "hardened.vllm.audit_inventory returns it")
+    return targets(place, standing, hosts, declared, plans, ports)
+
+
+def requested(
+    place: str,
+    hosts: Mapping[str, Any],
+    plans: Mapping[str, Any],
+    reach: Sequence[Any],
+    key: str | None,
+    limits: bool,
+) -> dict[str, Any]:
+    """Return the requests of ``questions.asks``. Raises InvalidQuestionError."""
+    _need_plans(plans)
+    _need_shape(hosts, dict[str, HostEvidence], "hosts", "hardened.vllm.audit_host returns it")
+    _need_shape(reach, list[ReachEvidence], "reach", "hardened.vllm.audit_reach returns it")
+    return asks(place, hosts, plans, reach, key, limits)
+
+
+def _need_plans(plans: Mapping[str, Any]) -> None:
+    for name, plan in plans.items():
+        if not isinstance(plan, Mapping) or not isinstance(plan.get("hosts"), Mapping):
+            raise InvalidQuestionError(f"plans[{name}] is no plan: expected what hardened.vllm.plan returns")
+        if plan.get("format") != PLAN_FORMAT:
+            found = shown(plan.get("format"))
+            raise InvalidQuestionError(
+                f"plans[{name}] has format {found}; expected {PLAN_FORMAT}: plan again with this release"
+            )
+
+
 def _need(value: Mapping[str, Any], number: int, kind: Any, what: str, origin: str) -> None:
     if value.get("format") != number:
         raise InvalidQuestionError(f"{what} has format {shown(value.get('format'))}; expected {number}")
+    _need_shape(value, kind, what, origin)
+
+
+def _need_shape(value: Any, kind: Any, what: str, origin: str) -> None:
     wrong = first_fault(value, kind, what)
     if wrong is not None:
         raise InvalidQuestionError(f"{wrong}: it is not as {origin}")

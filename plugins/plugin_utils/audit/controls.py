@@ -36,7 +36,8 @@ class Control:
     It serves recommendations of the guide (``guide``) or a ``fact`` the guide does not know. ``aisvs`` are requirements of OWASP
     AISVS 1.0, chapter C4, ``nsa`` sections of "Deploying AI Systems Securely". ``switch`` is a key of the declaration
     (``vllm_cluster.x``), a variable of a role, or ``always``. ``rules`` are the linter's rules whose findings fall under it, ``checks`` what
-    the audit looks at, ``tests`` prove it (``path::name``).
+    the audit looks at, ``tests`` prove it (``path::name``). ``remedy`` is for what this collection set up, ``foreign`` for everything
+    else where that differs.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Control:
     checks: tuple[str, ...]
     tests: tuple[str, ...]
     remedy: str
+    foreign: str = ""
     guide: tuple[str, ...] = ()
     fact: str = ""
     aisvs: tuple[str, ...] = ()

@@ -98,7 +98,7 @@ class Namespace(TypedDict):
     processes: int
     pid: int
     containers: list[str]
-    addresses: list[str]
+    addresses: list[Address]
 
 
 class Process(TypedDict):
@@ -236,7 +236,7 @@ class HostEvidence(TypedDict):
     os: dict[str, str] | None
     kernel: str
     booted: str | None
-    addresses: dict[str, str] | None
+    addresses: dict[Address, str] | None
     namespaces: list[Namespace] | None
     listeners: list[Listener] | None
     processes: list[Process] | None

@@ -9,9 +9,11 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from .evidence import FORMAT, Evidence, Missing
+from .evidence import FORMAT, Evidence, HostEvidence, Missing, ReachEvidence, RoutesEvidence
+from .shape import first_fault
 
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
+_SHAPES: dict[str, Any] = {"host": HostEvidence, "reach": ReachEvidence, "routes": RoutesEvidence}
 
 
 def gathered(
@@ -22,13 +24,17 @@ def gathered(
 ) -> Evidence:
     """Return the evidence from the results the three modules registered, each by inventory name.
 
-    A result that is empty or was skipped asked for nothing; one without ``evidence`` is missing, with what it said.
+    A result that is empty or was skipped asked for nothing; one without ``evidence`` is missing, with what it said. So is one that is not
+    as the module returns it: a host that is somebody else's by now shall not end the audit of the others.
     """
     missing: list[Missing] = []
     found: dict[str, dict[str, Any]] = {"host": {}, "reach": {}, "routes": {}}
     for part, results in (("host", looks), ("reach", reaches), ("routes", answers)):
         for host, result in sorted(results.items()):
-            if "evidence" in result:
+            fault = first_fault(result["evidence"], _SHAPES[part], "the evidence") if "evidence" in result else None
+            if fault is not None:
+                missing.append({"host": host, "part": part, "reason": f"{fault}: it is not as the module returns it"})
+            elif "evidence" in result:
                 found[part][host] = result["evidence"]
             elif result and not result.get("skipped", False):
                 reason = str(result.get("msg") or "the host gave no answer").strip().splitlines()[0]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .evidence import Reached, ReachEvidence
-from .view import View, common_ports, in_ports
+from .view import View, common_ports, in_ports, untried
 
 OPEN, CLOSED, UNTRIED, UNKNOWN = "open", "closed", "not tried", "not looked at"
 
@@ -49,16 +49,16 @@ def _row(
     cells = {}
     for place in places:
         rows = [(seen, row) for seen, row in view.reach if seen["observer"] == place and row["protocol"] == protocol]
-        states = {_state(row, ports) for _seen, row in rows}
+        states = {_state(seen, row, ports) for seen, row in rows}
         found = next((state for state in (OPEN, UNTRIED, CLOSED) if state in states), UNKNOWN)
         cells[place] = {"is": found, "should": _should(view, listener, rows)}
     return {"host": view.name, "name": name, "protocol": protocol, "ports": ports, "control": control, "cells": cells}
 
 
-def _state(row: Reached, ports: str) -> str:
+def _state(seen: ReachEvidence, row: Reached, ports: str) -> str:
     if any(in_ports(port, ports) for port in row["open"]):
         return OPEN
-    return UNTRIED if common_ports(ports, row["untried"]) else CLOSED
+    return UNTRIED if common_ports(ports, untried(seen, row)) else CLOSED
 
 
 def _should(view: View, listener: Mapping[str, Any] | None, rows: list[tuple[ReachEvidence, Reached]]) -> str:

@@ -10,11 +10,14 @@ a route that controls or replaces something is asked with GET, to which vLLM say
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import catalogue
 from ..linting.rules import version as parsed
+from .checks.behind import behind
+from .view import MEMBERS
 
 # What listens where vLLM, Ray or their helpers run with defaults that no option of vLLM's names.
 RAY_PORTS = (6379, 8265, 10001, 44217, 52365)
@@ -50,6 +53,8 @@ DISGUISES = {
     "root path": "/v1/NAME",
 }
 DISGUISED = ("/collective_rpc", "/metrics", "/openapi.json", "/server_info", "/tokenize", "/v1/load_lora_adapter")
+# Methods that open routes do not have; TRACE and unknown ones nginx refuses itself, before it looks at a key.
+OTHER_METHODS = ("PUT", "PATCH", "DELETE")
 RAY_ROUTES = ("/api/version", "/api/jobs/", "/nodes?view=summary")
 # How many requests beyond a limit show that it holds.
 BURST = 20
@@ -66,17 +71,21 @@ def targets(
 ) -> list[dict[str, str]]:
     """Return the targets ``audit_reach`` looks at from ``place``: ``[{host, address, tcp, udp}]``.
 
-    ``hosts`` is the evidence by inventory name, ``declared`` the addresses the inventory names. Observers and strangers try ``ports``,
-    members of a cluster only what listens there, is planned or is a default of vLLM's: from each to each, all ports would be
-    the square of the hosts.
+    ``hosts`` is the evidence by inventory name, ``declared`` the addresses the inventory names. ``ports`` is for all but members of a
+    cluster, who try only what listens there, is planned or is a default of vLLM's: from each to each, all ports would be the square
+    of the hosts. An address several hosts have, such as the one docker gives its bridge on each, leads elsewhere than asked: it is
+    tried where the inventory names it only.
     """
+    owners = Counter(address for name in {*hosts, *declared} for address in addresses(name, hosts, declared))
     found = []
     for name in sorted(set(hosts) | set(declared)):
         if name == place:
             continue
-        wanted = ports if standing in ("observer", "stranger", "controller") else _likely(name, hosts, plans, "tcp")
+        wanted = _likely(name, hosts, plans, "tcp") if standing in MEMBERS else ports
         udp = _likely(name, hosts, plans, "udp")
         for address in addresses(name, hosts, declared):
+            if owners[address] > 1 and address not in declared.get(name, ()):
+                continue
             found.append({"host": name, "address": address, "tcp": wanted, "udp": udp})
     return found
 
@@ -131,9 +140,13 @@ def asks(
     """Return ``{"endpoints": [...], "requests": {set: [...]}}`` for ``audit_routes`` from ``place``.
 
     Asked are the gateways of the plans, and of every other host what runs vLLM, Ray or nginx, or was found open from
-    ``place`` in ``reach`` and is no SSH. ``key`` names a tenant's key that the caller has, None: requests go without a right one.
+    ``place`` in ``reach`` and is no SSH. A gateway asks nothing, but looks at the TLS of its engines, which it alone reaches.
+    ``key`` names a tenant's key that the caller has, None: requests go without a right one.
     ``limits`` tells to try whether wrong keys are slowed down.
     """
+    inner = _engines_behind(place, plans)
+    if inner is not None:
+        return {"endpoints": inner, "requests": {}}
     endpoints: dict[tuple[str, int], dict[str, Any]] = {}
     sets: dict[str, list[dict[str, Any]]] = {}
     for cluster, plan in sorted(plans.items()):
@@ -162,6 +175,20 @@ def asks(
     }
 
 
+def _engines_behind(place: str, plans: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    """Return the engines with TLS behind a planned gateway; None when ``place`` is none."""
+    for plan in plans.values():
+        own = plan["hosts"].get(place)
+        if own is not None and own["gateway"] is not None:
+            return [
+                {"host": name, **engine["api"], "server_name": engine["tls"]["name"], "ask": []}
+                for name, host in sorted(plan["hosts"].items())
+                for engine in host["engines"]
+                if engine["tls"] is not None and engine["api"]
+            ]
+    return None
+
+
 def _servers(
     place: str,
     hosts: Mapping[str, Mapping[str, Any]],
@@ -175,21 +202,10 @@ def _servers(
             if reached["protocol"] != "tcp":
                 continue
             for port in reached["open"]:
-                owners = _owners(hosts.get(reached["host"], {}), reached["address"], port)
+                owners = behind(hosts.get(reached["host"], {}), reached["address"], port)
                 if not any(owner["name"] == "sshd" for owner in owners) and port != 22:
                     kinds = frozenset(owner["kind"] or owner["name"] for owner in owners)
                     yield reached["host"], reached["address"], port, kinds
-
-
-def _owners(host: Mapping[str, Any], address: str, port: int) -> list[Mapping[str, Any]]:
-    return [
-        owner
-        for listener in host.get("listeners") or ()
-        if listener["protocol"] == "tcp"
-        and listener["port"] == port
-        and listener["address"] in (address, "0.0.0.0", "::")  # noqa: S104 - compared
-        for owner in listener["processes"]
-    ]
 
 
 def _release(host: Mapping[str, Any]) -> str:
@@ -218,7 +234,7 @@ def ray_requests() -> list[dict[str, Any]]:
 def gateway_requests(
     plan: Mapping[str, Any], gateway: Mapping[str, Any], key: str | None, limits: bool = False
 ) -> list[dict[str, Any]]:
-    """Return what a gateway is asked: its own routes with each kind of key, all others, and some in every disguise.
+    """Return what a gateway is asked: its own routes with each kind of key and by other methods, all others, and some in every disguise.
 
     Those with a right key come first, and others then ask for few routes: they use up what the gateway allows an address.
     """
@@ -227,6 +243,14 @@ def gateway_requests(
     hidden = [route for route in known if route.path in DISGUISED and route.path not in passed]
     whole = key if key is not None else "none"
     found = [_request(route, whole) for route in known]
+    taken = {(route.path, route.method) for route in known}
+    found += [
+        {**_request(route, whole), "method": method}
+        for route in known
+        if route.path in passed and route.method in ("GET", "POST")
+        for method in OTHER_METHODS
+        if (route.path, method) not in taken
+    ]
     found += [
         {**_request(route, whole), "target": target, "form": form}
         for route in hidden

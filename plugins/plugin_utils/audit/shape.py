@@ -23,6 +23,10 @@ _WORDS = {
 }
 
 
+class InvalidQuestionError(ValueError):
+    """A question the audit cannot answer; the message says what was found and what was expected."""
+
+
 @dataclass(frozen=True)
 class Form:
     """What a value has to look like beside its type: ``Annotated[str, Form("a date", is_date)]``.
@@ -63,7 +67,7 @@ def _faults(value: Any, kind: Any, path: str) -> Iterator[str]:
             yield from _faults(inner, typing.get_args(kind)[0], f"{path}[{number}]")
     elif origin is dict:
         for key, inner in value.items():
-            yield from _faults(key, str, f"{path}, a key")
+            yield from _faults(key, typing.get_args(kind)[0], f"{path}, a key")
             yield from _faults(inner, typing.get_args(kind)[1], f"{path}[{shown(key)}]")
 
 

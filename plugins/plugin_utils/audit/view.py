@@ -18,6 +18,8 @@ from .evidence import Answer, Endpoint, HostEvidence, Process, Reached, ReachEvi
 
 # Standings of places that are no part of the cluster.
 OUTSIDE = ("observer", "stranger", "controller")
+# Those of members of a cluster, who try likely ports only.
+MEMBERS = ("peer", "gateway")
 
 
 @dataclass(frozen=True, order=True)
@@ -129,7 +131,7 @@ class View:
             place,
             found,
             expected,
-            remedy or known.remedy,
+            remedy or (known.foreign if self.part is None else "") or known.remedy,
             known.severity if severity is None else severity,
             rule,
             tuple(evidence),
@@ -203,6 +205,24 @@ def ports_of(text: str) -> list[tuple[int, int]]:
 def in_ports(port: int, text: str) -> bool:
     """Tell whether ``port`` is in the ranges of ``text``."""
     return any(low <= port <= high for low, high in ports_of(text))
+
+
+def untried(seen: ReachEvidence, row: Reached) -> str:
+    """Return the ports of ``row`` nobody came to, as ranges; who is no member of a cluster has to try every TCP port."""
+    if row["protocol"] != "tcp" or seen["standing"] in MEMBERS:
+        return row["untried"]
+    gaps, place = [], 1
+    tried = [*ports_of(row["refused"]), *ports_of(row["filtered"]), *((port, port) for port in row["open"])]
+    for low, high in [*sorted(tried), (65536, 65536)]:
+        if place < low:
+            gaps.append(f"{place}-{low - 1}")
+        place = max(place, high + 1)
+    return ",".join(gaps)
+
+
+def why_untried(row: Reached) -> str:
+    """Return why ports of ``row`` were left out, for the report."""
+    return row["reason"] or "they were not asked for (audit_ports)"
 
 
 def common_ports(one: str, other: str) -> bool:

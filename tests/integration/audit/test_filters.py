@@ -95,6 +95,18 @@ BAD = [
         f"{EMPTY} | hardened.vllm.audit_judge(previous={{'format': 7}})",
         "hardened.vllm.audit_judge: the former result has format 7; expected 1",
     ),
+    (
+        "{'a': {}} | hardened.vllm.audit_targets('o', 'observer')",
+        "hardened.vllm.audit_targets: hosts['a'].format is missing: it is not as hardened.vllm.audit_host returns it",
+    ),
+    (
+        "{} | hardened.vllm.audit_asks('o', reach=[5])",
+        "hardened.vllm.audit_asks: reach[0] is 5; expected a mapping: it is not as hardened.vllm.audit_reach returns it",
+    ),
+    (
+        "{} | hardened.vllm.audit_inventory({}, {'a': 5})",
+        "hardened.vllm.audit_inventory: evidence['a'] is 5; expected a mapping: it is not as hardened.vllm.audit_host returns it",
+    ),
     ("5 | hardened.vllm.audit_report", "hardened.vllm.audit_report: the input must be a mapping, found a number"),
     ("{} | hardened.vllm.audit_report('pdf')", "hardened.vllm.audit_report: unknown format 'pdf'."),
     ("{} | hardened.vllm.audit_report('html')", "hardened.vllm.audit_report: the result has format None; expected 1"),

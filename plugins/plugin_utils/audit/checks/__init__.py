@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..view import Said, View
-from . import files, firewall, host, processes, reach, routes, settings, shares, tls, units
+from . import files, firewall, host, processes, reach, redirections, routes, settings, shares, tls, units
 
 Check = Callable[[View], Iterator[Said]]
 
@@ -33,7 +33,7 @@ CHECKS: dict[str, Check] = {
         firewall.egress_wall,
         firewall.media_wall,
         firewall.forged_sources,
-        firewall.foreign_firewall,
+        redirections.foreign_firewall,
         shares.source_shares,
         host.listening_sockets,
         host.kernel_settings,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..evidence import File
-from ..view import Absent, Looked, Said, Unchecked, View
+from ..view import Absent, Finding, Looked, Said, Unchecked, View
 from .host import GATEWAY_USER, shown_file, user_rights
 
-GATEWAY_SECRETS = ("keys.conf", "authorization.conf", "tls.key")
+GATEWAY_SECRETS = ("keys.conf", "authorization.conf")
 LOG = "/var/log/hardened-vllm-gateway"
 
 
@@ -23,6 +23,12 @@ def _files(view: View, control: str) -> Sequence[File] | Said:
 def _gaps(view: View, prefix: str) -> list[str]:
     unknown = view.evidence["unknown"] if view.evidence is not None else []
     return [f"{one['fact']}: {one['reason']}" for one in unknown if one["fact"].startswith(f"files:{prefix}")]
+
+
+def _wrong(view: View, control: str, file: File, expected: str, kind: str = "") -> Finding:
+    """Return a finding on mode or owner of a file, with when these were last changed."""
+    found = f"{kind}{shown_file(file)}"
+    return view.finding(control, file["path"], found, expected, evidence=[f"{found}, last changed {file['changed']}"])
 
 
 def secret_files(view: View) -> Iterator[Said]:
@@ -42,6 +48,9 @@ def secret_files(view: View) -> Iterator[Said]:
     wanted |= {f"/etc/hardened-vllm/{engine['name']}/client.pem" for engine in with_tls if engine["tls"]["client"]}
     if view.gateway is not None:
         wanted |= {f"/etc/hardened-vllm/gateway/{name}" for name in GATEWAY_SECRETS}
+        # With ACME the gateway's own account asks for the certificate, and has the key.
+        acme = view.gateway["tls"]["issuer"] == "acme"
+        wanted.add(view.gateway["tls"]["key"] if acme else "/etc/hardened-vllm/gateway/tls.key")
         if view.gateway["upstream_tls"] is not None and view.gateway["upstream_tls"]["client"]:
             wanted.add("/etc/hardened-vllm/gateway/engines-client.pem")
     if view.part["ray"] is not None:
@@ -56,9 +65,8 @@ def secret_files(view: View) -> Iterator[Said]:
             continue
         group, others = user_rights(file["mode"])
         if others or group & 2 or (file["uid"] != 0 and path.startswith("/etc/")) or file["kind"] != "file":
-            yield view.finding(
-                "HOST-01", path, f"{file['kind']} {shown_file(file)}", "a file of root's, 0640 or closer"
-            )
+            kind = "" if file["kind"] == "file" else f"{file['kind']} "
+            yield _wrong(view, "HOST-01", file, "a file of root's, 0640 or closer", kind)
         else:
             yield Looked("HOST-01", f"{path} {shown_file(file)}")
 
@@ -82,13 +90,13 @@ def cache_files(view: View) -> Iterator[Said]:
             if file is None:
                 yield Unchecked(f"{path} was not seen", "ENG-15")
             elif file["mode"] != "0700" or file["owner"] not in (engine["user"], None):
-                yield view.finding("ENG-15", path, shown_file(file), f"0700 {engine['user']}:{engine['group']}")
+                yield _wrong(view, "ENG-15", file, f"0700 {engine['user']}:{engine['group']}")
             else:
                 yield Looked("ENG-15", path)
             for inner in files:
                 strange = inner["owner"] not in (engine["user"], "root")
                 if inner["path"].startswith(f"{path}/") and strange:
-                    yield view.finding("ENG-15", inner["path"], shown_file(inner), f"files of {engine['user']}'s only")
+                    yield _wrong(view, "ENG-15", inner, f"files of {engine['user']}'s only")
 
 
 def _foreign_caches(view: View, files: Sequence[File]) -> Iterator[Said]:
@@ -100,7 +108,7 @@ def _foreign_caches(view: View, files: Sequence[File]) -> Iterator[Said]:
         looked += 1
         group, others = user_rights(file["mode"])
         if others & 2 or group & 2:
-            yield view.finding("ENG-15", file["path"], shown_file(file), "a directory only its service writes to")
+            yield _wrong(view, "ENG-15", file, "a directory only its service writes to")
     if looked:
         yield Looked("ENG-15", f"{looked} files of caches")
     else:
@@ -130,7 +138,7 @@ def model_files(view: View) -> Iterator[Said]:
             yield Unchecked(gap, "HOST-02")
         bad = [file for file in below if _writable(file, {engine["user"] for engine in view.engines})]
         for file in bad:
-            yield view.finding("HOST-02", file["path"], shown_file(file), "a file only root may write")
+            yield _wrong(view, "HOST-02", file, "a file only root may write")
         if seen and not bad:
             yield Looked("HOST-02", path)
 
@@ -160,6 +168,6 @@ def access_log(view: View) -> Iterator[Said]:
         return
     # What lies in a closed directory is closed.
     if user_rights(directory["mode"])[1] or directory["owner"] not in (GATEWAY_USER, "root"):
-        yield view.finding("GW-10", LOG, shown_file(directory), f"closed to others, of {GATEWAY_USER}")
+        yield _wrong(view, "GW-10", directory, f"closed to others, of {GATEWAY_USER}")
     else:
         yield Looked("GW-10", LOG)

@@ -1,16 +1,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The packet filter in force against the plan, and what others put beside it."""
+"""The packet filter in force against the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...planning.firewalls import FIRST_REDIRECTION
-from ...problems import Severity
-from ..view import Absent, Looked, Said, Unchecked, View, common_ports
+from ..view import Absent, Looked, Said, Unchecked, View, ports_of
 from . import nft
 
 Allowance = tuple[str, str, str, str, str]
@@ -36,6 +35,7 @@ def firewall_drift(view: View) -> Iterator[Said]:
         yield objects  # type: ignore[misc]
         return
     faults = [*_base_chain(objects), *_listeners(view, objects), *_sets(view, objects), *_openings(objects)]
+    faults += _before_redirections(view, objects)
     for place, found, expected, lines in faults:
         yield view.finding("NET-09", place, found, expected, evidence=lines)
     if not faults:
@@ -65,7 +65,7 @@ def _expected(view: View) -> set[Allowance]:
         (
             listener["interface"] or "",
             listener["protocol"],
-            nft.port_text({"set": [_range(part) for part in listener["ports"].split(",")]}),
+            ",".join(nft.span_text(pair) for pair in nft.merged(ports_of(listener["ports"]))),
             f"@from_{name}_{family}",
             f"{listener['control']} {listener['name']}",
         )
@@ -75,29 +75,25 @@ def _expected(view: View) -> set[Allowance]:
     }
 
 
-def _range(text: str) -> Any:
-    low, dash, high = text.strip().partition("-")
-    return {"range": [int(low), int(high)]} if dash else int(low)
-
-
 def _allowances(objects: nft.Objects) -> set[Allowance]:
     """Return whom the chains accept that the ports of the chain input lead to."""
+    return {
+        (interface, protocol, ",".join(nft.span_text(pair) for pair in pairs), source, comment)
+        for (interface, protocol, source, comment), pairs in _accepted(objects, "input").items()
+    }
+
+
+def _accepted(objects: nft.Objects, chain: str) -> dict[tuple[str, str, str, str], list[tuple[int, int]]]:
+    """Return (interface, protocol, source, comment) to ports, of whom the chains accept that the ports of ``chain`` lead to."""
     spans: dict[tuple[str, str, str, str], list[tuple[int, int]]] = {}
-    for protocol, low, high, decision in nft.dispatched(objects, "input"):
+    for protocol, low, high, decision in nft.dispatched(objects, chain):
         for rule in nft.chain_rules(objects, decision.partition(" ")[2]):
             if nft.verdict(rule) == "accept":
                 source = str(nft.matched(rule, "saddr") or "")
                 interface = str(nft.matched(rule, "iifname") or "")
                 key = (interface, protocol, source, str(rule.get("comment", "no comment")))
                 spans.setdefault(key, []).append((low, high))
-    return {
-        (interface, protocol, ",".join(_span(pair) for pair in nft.merged(pairs)), source, comment)
-        for (interface, protocol, source, comment), pairs in spans.items()
-    }
-
-
-def _span(pair: tuple[int, int]) -> str:
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
+    return {key: nft.merged(pairs) for key, pairs in spans.items()}
 
 
 def _listeners(view: View, objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
@@ -136,7 +132,7 @@ def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]
         decision = nft.verdict(rule)
         if decision in _LEADS or (decision == "accept" and _known(rule)) or decision in ("", "drop", "reject"):
             continue
-        ports = nft.port_text(nft.matched(rule, "dport"))
+        ports = ",".join(nft.span_text(pair) for pair in nft.ports(rule, objects) or ())
         what = f"{nft.protocol(rule) or 'any protocol'} {ports or 'any port'}"
         done = "accepts" if decision == "accept" else f"says {decision} for"
         yield f"chain input, {what}", f"a rule that {done} {what}", "no accept before the listeners", []
@@ -153,7 +149,7 @@ def _led_elsewhere(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[s
     for protocol, low, high, decision in nft.dispatched(objects, "input"):
         judged = nft.chain_rules(objects, decision.partition(" ")[2]) if decision.startswith("jump ") else []
         if decision == "accept" or any(nft.verdict(rule) not in _JUDGES for rule in judged):
-            what = f"{protocol} {_span((low, high))}"
+            what = f"{protocol} {nft.span_text((low, high))}"
             yield f"chain input, {what}", f"{what} is {decision or 'led elsewhere'}", "a chain of planned sources", []
 
 
@@ -165,11 +161,60 @@ _LEADS = ("jump control_messages", "goto refused")
 
 def _known(rule: Mapping[str, Any]) -> bool:
     """Whether a rule is one of those every table of ours has."""
-    live = rule.get("comment") == "NET-04 live connection" and nft.compared(rule) in (
-        "@operator_ipv4",
-        "@operator_ipv6",
+    live = rule.get("comment") == "NET-04 live connection" and nft.compared(rule) in _OPERATORS
+    answers = tuple(nft.matched(rule, key) for key in ("saddr", "sport", "dport")) == _DHCP_ANSWERS
+    return nft.matched(rule, "iifname") == "lo" or live or answers
+
+
+_OPERATORS = ("@operator_ipv4", "@operator_ipv6")
+_DHCP_ANSWERS = ({"prefix": {"addr": "fe80::", "len": 10}}, 547, 546)
+
+
+def _before_redirections(view: View, objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Yield what is wrong with the chain that decides on planned ports before others redirect them."""
+    chain = next((one for one in nft.own(objects, "chain") if one["name"] == "published"), {})
+    place = (chain.get("type"), chain.get("hook"), chain.get("prio"))
+    if place != ("filter", "prerouting", FIRST_REDIRECTION):
+        yield "chain published", "none before the redirections", "one at the hook prerouting, dstnat - 10", []
+        return
+    for rule in nft.chain_rules(objects, "published"):
+        if nft.strange_map(rule) or not (nft.verdict(rule) in ("", "drop") or _passes_first(rule)):
+            found = f"a rule that says {nft.verdict(rule) or 'something else than planned'}"
+            yield "chain published", found, "no decision before the planned ports", []
+    for protocol, low, high, decision in nft.dispatched(objects, "published"):
+        judged = [nft.verdict(rule) for rule in nft.chain_rules(objects, decision.partition(" ")[2])]
+        if decision.partition(" ")[0] != "jump" or judged[-1:] != ["goto refused"] or set(judged[:-1]) - {"accept"}:
+            what = f"chain published, {protocol} {nft.span_text((low, high))}"
+            yield what, "not only the planned sources pass", "the planned sources, then a refusal", []
+    present = _by_source((*key[:3], pairs) for key, pairs in _accepted(objects, "published").items())
+    wanted = _by_source(
+        (interface, protocol, source, ports_of(ports))
+        for interface, protocol, ports, source, _comment in _expected(view)
     )
-    return nft.matched(rule, "iifname") == "lo" or live or rule.get("comment") == "DHCPv6 answers"
+    for key in sorted(present.keys() | wanted.keys()):
+        if present.get(key) != wanted.get(key):
+            interface, protocol, source = key
+            ports = {
+                name: ",".join(map(nft.span_text, some.get(key, ()))) or "no port"
+                for name, some in (("found", present), ("planned", wanted))
+            }
+            what = f"chain published, {protocol} on {interface or 'any interface'} from {source or 'everybody'}"
+            yield what, ports["found"], f"{ports['planned']}, as planned", []
+
+
+def _by_source(
+    parts: Iterable[tuple[str, str, str, list[tuple[int, int]]]],
+) -> dict[tuple[str, str, str], list[tuple[int, int]]]:
+    found: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    for interface, protocol, source, pairs in parts:
+        found.setdefault((interface, protocol, source), []).extend(pairs)
+    return {key: nft.merged(pairs) for key, pairs in found.items()}
+
+
+def _passes_first(rule: Mapping[str, Any]) -> bool:
+    """Whether a rule lets pass what the planned ports are no matter of."""
+    known = nft.matched(rule, "state") == "established" or nft.matched(rule, "iifname") == "lo"
+    return nft.verdict(rule) == "accept" and (known or nft.for_others(rule) or nft.compared(rule) in _OPERATORS)
 
 
 def egress_wall(view: View) -> Iterator[Said]:
@@ -200,8 +245,15 @@ def _wall(view: View, control: str, chain: str, planned: list[Mapping[str, Any]]
     allowed = {str(rule.get("comment", "")) for rule in calls if nft.verdict(rule) == "accept"}
     named = {f"{control} {rule['name']}" for rule in planned}
     extra = sorted(name for name in allowed if name and name not in named)
-    nameless = [rule for rule in calls if nft.verdict(rule) == "accept" and not rule.get("comment")]
     # Replies, and on engines the host's own ports.
+    nameless = [
+        rule
+        for rule in calls
+        if nft.verdict(rule) == "accept"
+        and not rule.get("comment")
+        and nft.matched(rule, "state") != "established"
+        and nft.matched(rule, "oifname") != "lo"
+    ]
     if not led:
         yield view.finding(
             control, f"way to chain {chain}", "no rule leads there", "the account's packets are judged there"
@@ -210,7 +262,7 @@ def _wall(view: View, control: str, chain: str, planned: list[Mapping[str, Any]]
         yield view.finding(
             control, f"end of chain {chain}", "it does not refuse the rest", "a refusal of everything else"
         )
-    elif extra or len(nameless) > 2:
+    elif extra or nameless:
         found = ", ".join(extra) or "a rule without a name"
         yield view.finding(control, f"rules of chain {chain}", f"{found}, which nobody planned", "planned rules only")
     else:
@@ -232,66 +284,3 @@ def forged_sources(view: View) -> Iterator[Said]:
         yield Looked("NET-07", "chain forged")
     else:
         yield view.finding("NET-07", "chain forged", "it does not drop sources of the fabric", "a drop for each family")
-
-
-def foreign_firewall(view: View) -> Iterator[Said]:
-    """Judge whether no other table redirects packets before ours, or publishes ports past it."""
-    evidence = view.known("nftables")
-    if isinstance(evidence, Unchecked):
-        yield evidence
-        return
-    objects = evidence["nftables"] or []
-    planned = ",".join(str(listener["ports"]) for listener in view.listeners())
-    for entry in objects:
-        chain: Mapping[str, Any] = entry.get("chain") or {}
-        theirs = (chain.get("family"), chain.get("table")) != nft.OWN
-        if not theirs or chain.get("hook") is None:
-            continue
-        name = f"chain {chain['name']} of table {chain['family']} {chain['table']}"
-        before = chain.get("type") == "nat" and chain["hook"] == "prerouting" and _priority(chain) < FIRST_REDIRECTION
-        if before and view.part is not None:
-            yield view.finding("NET-10", name, f"redirections at priority {chain['prio']}", "none before dstnat - 10")
-        elif chain["family"] == "netdev" and chain["hook"] == "ingress":
-            yield view.finding(
-                "NET-10", name, "a chain at the hook ingress", "none: it sees packets first", severity=Severity.WARNING
-            )
-    for place, port in _published(objects):
-        if common_ports(port, planned):
-            continue  # decided before the redirection
-        yield view.finding(
-            "NET-10",
-            f"tcp {port} by {place}",
-            f"tcp {port} redirected past the firewall",
-            "no port of this host that leads elsewhere",
-            severity=Severity.ERROR if view.part is not None else Severity.WARNING,
-            remedy="Publish the port on 127.0.0.1 only, or remove the container.",
-        )
-    for family, tables in (evidence["legacy_tables"] or {}).items():
-        if tables:
-            found = f"tables {', '.join(tables)} of iptables-legacy ({family})"
-            yield view.finding(
-                "NET-10", f"iptables-legacy, {family}", found, "no rules nft does not show", severity=Severity.WARNING
-            )
-    yield Looked("NET-10", f"{sum('chain' in entry for entry in objects)} chains")
-
-
-def _priority(chain: Mapping[str, Any]) -> int:
-    return int(chain.get("prio", 0))
-
-
-def _published(objects: nft.Objects) -> Iterator[tuple[str, str]]:
-    for entry in objects:
-        rule = entry.get("rule")
-        if rule is None or (rule["family"], rule["table"]) == nft.OWN or nft.verdict(rule) not in ("dnat", "redirect"):
-            continue
-        if _local_only(nft.matched(rule, "daddr")):
-            continue
-        ports = nft.port_text(nft.matched(rule, "dport"), objects, rule)
-        if ports and nft.matched(rule, "oifname") != "lo":
-            yield f"chain {rule['chain']} of table {rule['family']} {rule['table']}", ports
-
-
-def _local_only(target: Any) -> bool:
-    prefix = target.get("prefix") if isinstance(target, Mapping) else None
-    address = prefix.get("addr") if isinstance(prefix, Mapping) else target
-    return isinstance(address, str) and (address.startswith("127.") or address == "::1")

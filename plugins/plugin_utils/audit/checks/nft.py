@@ -110,20 +110,120 @@ def verdict(rule: Mapping[str, Any]) -> str:
 
 
 def matched(rule: Mapping[str, Any], key: str) -> Any:
-    """Return what a rule compares ``key`` (``iifname``, ``dport``, ``saddr``) with, None when it does not look at it."""
+    """Return what ``key`` (``iifname``, ``dport``, ``saddr``, ``state``) has to be for a rule, None when it may be much else."""
     for part in rule["expr"]:
-        named = _at(part, "match", "left", "meta", "key") or _at(part, "match", "left", "payload", "field")
-        if named == key:
+        left = _at(part, "match", "left")
+        named = _at(left, "meta", "key") or _at(left, "payload", "field") or _at(left, "ct", "key")
+        if named == key and _at(part, "match", "op") in ("==", "in"):
             return _at(part, "match", "right")
     return None
 
 
+def for_others(rule: Mapping[str, Any]) -> bool:
+    """Tell whether a rule is for packets to addresses this host does not have."""
+    for part in rule["expr"]:
+        fib = _at(part, "match", "left", "fib")
+        if fib == {"result": "type", "flags": ["daddr"]}:
+            return (_at(part, "match", "op"), _at(part, "match", "right")) == ("!=", "local")
+    return False
+
+
 def protocol(rule: Mapping[str, Any]) -> str:
     """Return the protocol whose port a rule looks at, empty when it looks at none."""
+    return next((str(payload["protocol"]) for payload in map(_port_looked_at, rule["expr"]) if payload), "")
+
+
+def _port_looked_at(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the payload whose destination port a statement compares, masks or looks up where to send it."""
+    masked = _at(part, "match", "left", "&")
+    for one in (
+        _at(part, "match", "left"),
+        _at(part, "dnat", "addr", "map", "key"),
+        *(masked if isinstance(masked, list) else ()),
+    ):
+        if _at(one, "payload", "field") == "dport" and _at(one, "payload", "protocol"):
+            return dict(one["payload"])
+    return None
+
+
+def protocols(rule: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the protocols with ports a rule is for."""
+    named = protocol(rule) or str(matched(rule, "l4proto") or "")
+    return (named,) if named in _WITH_PORTS else _WITH_PORTS
+
+
+_WITH_PORTS = ("tcp", "udp")
+_EVERY = [(1, 65535)]
+
+
+def ports(rule: Mapping[str, Any], objects: Objects = ()) -> list[tuple[int, int]] | None:
+    """Return the destination ports a rule is for, as spans; None when it looks at no port.
+
+    ``objects`` has the named sets. What can be any port, such as one masked, is every port.
+    """
+    found: list[tuple[int, int]] | None = None
     for part in rule["expr"]:
-        if _at(part, "match", "left", "payload", "field") == "dport":
-            return str(_at(part, "match", "left", "payload", "protocol"))
-    return ""
+        if _port_looked_at(part) is None:
+            continue
+        some = _EVERY
+        targets = _at(part, "dnat", "addr", "map", "data", "set")
+        if isinstance(targets, list):
+            some = _pairs({"set": [entry[0] for entry in targets if isinstance(entry, list) and entry]}, objects, rule)
+        elif "payload" in (_at(part, "match", "left") or ()):
+            compared_with = _pairs(_at(part, "match", "right"), objects, rule)
+            some = _compared_ports(str(_at(part, "match", "op")), compared_with)
+        found = some if found is None else common(found, some)
+    return found
+
+
+def target(rule: Mapping[str, Any], port: int) -> tuple[str | None, int] | None:
+    """Return where a rule leads connections to ``port``: address, None for the host's own, and port; None when that cannot be read."""
+    for part in rule["expr"]:
+        for name in ("dnat", "redirect"):
+            if name not in part:
+                continue
+            there = _at(part, name, "port")
+            address = _at(part, name, "addr")
+            entries = _at(address, "map", "data", "set")
+            if isinstance(entries, list):
+                found = [one[1] for one in entries if isinstance(one, list) and len(one) == 2 and one[0] == port]
+                address = found[0] if found else None
+            if name == "redirect" or isinstance(address, str):
+                return address, there if isinstance(there, int) else port
+    return None
+
+
+def _compared_ports(operator: str, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    if operator == "!=":
+        return others(pairs)
+    if operator in ("<", "<=", ">", ">=") and pairs:
+        bound = pairs[0][0]
+        low = {">": bound + 1, ">=": bound}.get(operator, 1)
+        high = {"<": bound - 1, "<=": bound}.get(operator, 65535)
+        return [(low, high)] if low <= high else []
+    return pairs
+
+
+def others(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the spans of all ports but ``pairs``."""
+    found, place = [], 1
+    for low, high in merged(pairs):
+        if place < low:
+            found.append((place, low - 1))
+        place = high + 1
+    return [*found, (place, 65535)] if place <= 65535 else found
+
+
+def common(some: Iterable[tuple[int, int]], more: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the spans that are in both."""
+    return merged(
+        (max(low, near), min(high, far)) for low, high in some for near, far in more if max(low, near) <= min(high, far)
+    )
+
+
+def span_text(pair: tuple[int, int]) -> str:
+    """Return a span as ``22`` or ``40000-44999``."""
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
 
 
 def compared(rule: Mapping[str, Any]) -> Any:
@@ -134,21 +234,16 @@ def compared(rule: Mapping[str, Any]) -> Any:
     return None
 
 
-def port_text(value: Any, objects: Objects = (), rule: Mapping[str, Any] | None = None) -> str:
-    """Return ports as ``22,40000-44999``, sorted; empty for None, and for what holds no port that can be read.
-
-    A named set is looked up in ``objects``, in the table of ``rule``.
-    """
+def _pairs(value: Any, objects: Objects, rule: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Return the ports of ``value`` as spans, none for what holds none; a named set is looked up in the table of ``rule``."""
     items: Any = [value]
     if isinstance(value, Mapping) and "set" in value:
         items = value["set"]
-    elif isinstance(value, str) and value.startswith("@") and rule is not None:
+    elif isinstance(value, str) and value.startswith("@"):
         sets = of_table(objects, "set", rule["family"], rule["table"])
         items = next((one.get("elem") for one in sets if one["name"] == value[1:]), None)
     pairs = (_pair(_bare(item)) for item in (items if isinstance(items, list) else ()))
-    return ",".join(
-        str(low) if low == high else f"{low}-{high}" for low, high in merged(pair for pair in pairs if pair is not None)
-    )
+    return merged(pair for pair in pairs if pair is not None)
 
 
 def _bare(element: Any) -> Any:

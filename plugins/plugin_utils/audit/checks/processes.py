@@ -11,6 +11,7 @@ from typing import Any
 from ... import catalogue
 from ...catalogue.advisories import advisories, first_without
 from ...problems import Severity
+from ..controls import controls
 from ..evidence import Process
 from ..view import Absent, Looked, Said, Unchecked, View, is_loopback
 from . import settings
@@ -83,6 +84,12 @@ def _as_planned(view: View, engine: Mapping[str, Any], process: Process) -> Iter
             )
 
 
+def _planned(view: View) -> set[str | None]:
+    """Return the units of ours in which vLLM and Ray run."""
+    ray = view.part is not None and view.part["ray"]
+    return {engine["unit"] for engine in view.engines} | ({"hardened-vllm-ray.service"} if ray else set())
+
+
 def unplanned_processes(view: View) -> Iterator[Said]:
     """Judge whether no vLLM and no Ray runs but the planned ones."""
     if view.part is None:
@@ -92,10 +99,7 @@ def unplanned_processes(view: View) -> Iterator[Said]:
     if why is not None:
         yield Unchecked(why)
         return
-    planned = {engine["unit"] for engine in view.engines} | (
-        {"hardened-vllm-ray.service"} if view.part["ray"] else set()
-    )
-    strange = {settings.place(one): one for one in view.processes() if one["unit"] not in planned}
+    strange = {settings.place(one): one for one in view.processes() if one["unit"] not in _planned(view)}
     for name, process in sorted(strange.items()):
         yield view.finding(
             "OUT-04",
@@ -120,9 +124,17 @@ def confinement(view: View) -> Iterator[Said]:
             seen[settings.place(process)] = process
     for name, process in sorted(seen.items()):
         faults = list(_rights(process))
+        # What nobody planned has no drop-ins of ours, on a planned host either.
+        remedy = "" if process["unit"] in _planned(view) else controls()["ENG-17"].foreign
         for what, told, expected, severity in faults:
             yield view.finding(
-                "ENG-17", f"{what} of {name}", told, expected, severity=severity, evidence=[f"uid {process['uid']}"]
+                "ENG-17",
+                f"{what} of {name}",
+                told,
+                expected,
+                severity=severity,
+                remedy=remedy,
+                evidence=[f"uid {process['uid']}"],
             )
         if not faults:
             yield Looked("ENG-17", name)

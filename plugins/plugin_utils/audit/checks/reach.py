@@ -12,7 +12,20 @@ from ... import catalogue
 from ...problems import Severity
 from ..controls import controls
 from ..evidence import Reached, ReachEvidence
-from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View, common_ports, in_ports, ports_of
+from ..view import (
+    MEMBERS,
+    OUTSIDE,
+    Absent,
+    Looked,
+    Said,
+    Unchecked,
+    View,
+    common_ports,
+    in_ports,
+    untried,
+    why_untried,
+)
+from .behind import behind
 
 # Programs behind these listen from their start to their end; the others come and go with the engine's work.
 LASTING = ("api", "https", "monitor", "media", "ssh")
@@ -45,8 +58,8 @@ def planned_ports(view: View) -> Iterator[Said]:
             where = f"{row['protocol']} {port} of {row['address']} from {_who(seen)}"
             if port in row["open"]:
                 yield Looked(listener["control"], where)
-            elif in_ports(port, row["untried"]):
-                yield Unchecked(f"{where} was not tried: {row['reason'] or 'no reason given'}", listener["control"])
+            elif in_ports(port, untried(seen, row)):
+                yield Unchecked(f"{where} was not tried: {why_untried(row)}", listener["control"])
             else:
                 silent = "silence" if in_ports(port, row["filtered"]) else "a refusal"
                 yield view.finding(
@@ -96,17 +109,19 @@ def unplanned_ports(view: View) -> Iterator[Said]:
             )
         for listener in same:
             if listener not in open_to_it and listener not in ssh:
-                yield from _closed(listener["control"], listener["ports"], row, here)
+                yield from _closed(listener["control"], listener["ports"], seen, row)
         if row["protocol"] == "tcp":
-            yield from _closed("NET-01", "1-65535", row, here)
+            yield from _closed("NET-01", "1-65535", seen, row)
 
 
-def _closed(control: str, ports: str, row: Reached, here: str) -> Iterator[Said]:
-    if common_ports(ports, row["untried"]):
-        yield Unchecked(f"not every port of {here} was tried: {row['reason'] or 'no reason given'}", control)
+def _closed(control: str, ports: str, seen: ReachEvidence, row: Reached) -> Iterator[Said]:
+    here = f"{row['address']} from {_who(seen)}"
+    if common_ports(ports, untried(seen, row)):
+        yield Unchecked(f"not every port of {here} was tried: {why_untried(row)}", control)
     elif not any(in_ports(port, ports) for port in row["open"]) or control == "NET-01":
         # What is open and should not be is a finding of its own.
-        yield Looked(control, f"{row['protocol']} {ports} of {here}")
+        likely = "likely ones of " if seen["standing"] in MEMBERS and "-" in ports else ""
+        yield Looked(control, f"{row['protocol']} {likely}{ports} of {here}")
 
 
 def exposed_sockets(view: View) -> Iterator[Said]:
@@ -120,22 +135,23 @@ def exposed_sockets(view: View) -> Iterator[Said]:
     ports = {port: name for name, port in catalogue.default_ports().items()}
     ports |= {6379: "Ray's store", 8265: "Ray's dashboard", 10001: "Ray's client server", 52365: "Ray's agent"}
     for seen, row in outside:
-        if ports_of(row["untried"]):
-            yield Unchecked(f"not every port of {row['address']} was tried: {row['reason'] or 'no reason given'}")
+        if untried(seen, row):
+            yield Unchecked(f"not every port of {row['address']} was tried: {why_untried(row)}")
         else:
             yield Looked("OUT-03", f"all ports of {row['address']} from {_who(seen)}")
         for port in row["open"]:
-            owner = _owner(view, port)
+            owner = _owner(view, row["address"], port)
             if owner is None and (port not in ports or _known(view)):
                 continue
-            what = f"a socket of {owner}" if owner is not None else f"what {ports[port]} is by default"
+            what = f"a socket of {owner['kind']}" if owner is not None else f"what {ports[port]} is by default"
+            inside = f", which leads into container {owner['container'][:12]}" if owner and owner["container"] else ""
             yield view.finding(
                 "OUT-03",
                 f"tcp {port} at {row['address']}, {_who(seen)}",
                 f"tcp {port} open, {what}",
                 "it closed to everybody but the gateway or the members of its engine",
                 severity=Severity.ERROR if owner is not None else Severity.WARNING,
-                evidence=[f"tcp {port} of {row['address']} accepted a connection from {_who(seen)}"],
+                evidence=[f"tcp {port} of {row['address']} accepted a connection from {_who(seen)}{inside}"],
             )
 
 
@@ -143,11 +159,7 @@ def _known(view: View) -> bool:
     return view.lacks("listeners") is None
 
 
-def _owner(view: View, port: int) -> str | None:
-    """Return the kind of the vLLM process that listens on ``port``; one in a container may be published there."""
-    for listener in (view.evidence["listeners"] if view.evidence is not None else None) or []:
-        if listener["protocol"] == "tcp" and listener["port"] == port:
-            for process in listener["processes"]:
-                if process["kind"] is not None:
-                    return process["kind"]
-    return None
+def _owner(view: View, address: str, port: int) -> Mapping[str, Any] | None:
+    """Return the process of vLLM, Ray or a connector that answers on ``port``; it may be in a container."""
+    owners = behind(view.evidence, address, port) if view.evidence is not None else []
+    return next((owner for owner in owners if owner["kind"] is not None), None)

@@ -11,7 +11,7 @@ from typing import Any
 from ... import catalogue
 from ...problems import Severity
 from ..evidence import Answer, RoutesEvidence
-from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View
+from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View, untried, why_untried
 
 NO_KEY = ("none", "wrong", "expired")
 # What the gateway says to what it does not pass on; None is a connection it ends.
@@ -122,7 +122,13 @@ def _refused(answer: Answer) -> bool | None:
         return True
     if answer["status"] is None or answer["status"] == 429:
         return None
-    return answer["status"] in ((401,) if answer["key"] in NO_KEY else (400, 404, 405, 421))
+    refused = answer["status"] in ((401,) if answer["key"] in NO_KEY else (400, 404, 405, 421))
+    return refused and not _passed_on(answer)
+
+
+def _passed_on(answer: Answer) -> bool:
+    """Tell whether a refusal is vLLM's own, which means that the gateway let the request through."""
+    return answer["body"] == "detail"
 
 
 def disguised_routes(view: View) -> Iterator[Said]:
@@ -138,7 +144,7 @@ def disguised_routes(view: View) -> Iterator[Said]:
 def _turned_away(answer: Answer) -> bool | None:
     if answer["status"] == 429:
         return True if _slowed_down(answer) else None
-    return answer["status"] is None or answer["status"] in REFUSALS
+    return answer["status"] is None or (answer["status"] in REFUSALS and not _passed_on(answer))
 
 
 def keys_required(view: View) -> Iterator[Said]:
@@ -269,18 +275,18 @@ def keyless_routes(view: View) -> Iterator[Said]:
 
 def _everything_asked(view: View, control: str) -> Iterator[Said]:
     """Whether outsiders tried every port, and asked each that is open what is there."""
-    rows = [row for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
+    looked = [(seen, row) for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
     ssh = {int(listener["ports"]) for listener in view.listeners() if listener["name"] == "ssh"} or {22}
     asked = {(answer["address"], answer["port"]) for _seen, answer in view.answers}
-    found = {(row["address"], port) for row in rows for port in row["open"] if port not in ssh}
+    found = {(row["address"], port) for _seen, row in looked for port in row["open"] if port not in ssh}
     for place in view.unrouted:
         yield Looked(control, f"no route leads there from {place}")
-    if not rows and not view.unrouted:
+    if not looked and not view.unrouted:
         yield Unchecked(view.outside_missing)
         return
-    for row in rows:
-        if row["untried"]:
-            yield Unchecked(f"not every port of {row['address']} was tried: {row['reason'] or 'no reason given'}")
+    for seen, row in looked:
+        if untried(seen, row):
+            yield Unchecked(f"not every port of {row['address']} was tried: {why_untried(row)}")
     for address, port in sorted(found - asked):
         yield Unchecked(f"tcp {port} of {address} is open, and nobody asked what is there")
     yield Looked(control, f"{len(found & asked)} open ports were asked, {len(view.answers)} answers")

@@ -49,33 +49,18 @@ def test_the_name_for_what_isolates_them_is_in_the_plan() -> None:
     assert audit.plan(networks=networks)["rdma_isolated_by"] == "partition 7 of the subnet manager"
 
 
-def test_monitors_see_the_monitors_door_and_others_do_not() -> None:
-    plan = audit.plan()
-    plan["sets"]["monitors"] = {"ipv4": ["10.21.0.50"], "ipv6": []}
-    part = plan["hosts"]["gateway1"]
-    part["listeners"].append(
-        {
-            **part["listeners"][0],
-            "name": "monitor",
-            "network": "management",
-            "interface": "management0",
-            "protocol": "tcp",
-        }
-        | {"bind": "*", "ports": "9443", "from": ["monitors"], "control": "GW-02"}
-    )
+def test_the_key_a_gateway_asks_for_itself_lies_where_its_client_keeps_it() -> None:
+    """tls.key below /etc was missed for ever, and the key that is there was not looked at."""
+    acme = {"directory": "https://acme.example.org/d", "contact": "a@example.org"}
+    tls = {"issuer": "acme", "acme": acme}
+    plan = audit.plan(gateway={"server_name": "llm.example.org", "tls": tls})
     given = view("gateway1", plan)
-    address = part["addresses"]["management"]["ipv4"]
-    monitor = audit.place(plan, "monitor1", "monitor", ["10.21.0.50"])
-    row = next(one for one in monitor["reached"] if one["address"] == address)
-    row["open"] = [9443]
-    seen = [*given.reach, *((monitor, one) for one in monitor["reached"] if one["host"] == "gateway1")]
-    asked = dataclasses.replace(given, reach=seen)  # type: ignore[arg-type]
-    assert {type(one) for one in say("planned_ports", asked) if one.control == "GW-02"} == {Looked}
-    assert {type(one) for one in say("planned_ports", given) if one.control == "GW-02"} == {Unchecked}
-    assert {type(one) for one in say("unplanned_ports", asked) if one.control == "GW-02"} == {Looked}
-    given.reach[0][1]["open"].append(9443)
-    opened = [one for one in say("unplanned_ports", given) if isinstance(one, Finding)]
-    assert {one.control for one in opened} == {"GW-02"}
+    assert {type(one) for one in say("secret_files", given)} == {Looked}
+    key = "/var/lib/hardened-vllm-gateway/certificates/llm.example.org.key"
+    assert given.evidence is not None
+    file = next(one for one in given.evidence["files"] or [] if one["path"] == key)
+    file["mode"] = "0644"
+    assert [one.place for one in say("secret_files", given) if isinstance(one, Finding)] == [key]
 
 
 def test_the_wall_around_the_proxy_for_media() -> None:

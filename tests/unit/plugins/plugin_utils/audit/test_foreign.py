@@ -132,6 +132,17 @@ def test_ports_that_look_like_vllm_count_when_nobody_looked_inside() -> None:
     }
 
 
+def test_no_mend_on_a_foreign_host_is_one_of_this_collection() -> None:
+    """ENG-17 sent an operator to drop-ins of a unit that was never ours, and to a playbook that does not know the host."""
+    ray = process(["/usr/lib/ray/raylet"], kind="ray", versions={"ray": "2.40.0"})
+    device = [{"name": "mlx5_0"}]
+    result = judged(evidence(process(DEFAULT, capabilities="1ff", no_new_privileges=False), ray, rdma_devices=device))
+    own = [one for one in result["findings"] if not one["rule"]]
+    assert {"ENG-17", "VER-01", "NET-13"} <= {one["control"] for one in own}
+    words = ("playbook", "drop-in", "declare", "networks.fabric")
+    assert [one["message"] for one in own if any(word in one["remedy"].lower() for word in words)] == []
+
+
 def test_routes_that_run_without_a_key() -> None:
     found = evidence(process(DEFAULT))
     answers = [

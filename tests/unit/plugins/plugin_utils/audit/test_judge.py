@@ -11,12 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import InvalidQuestionError
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import judged as ask
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.controls import controls
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.judge import judge
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.shape import InvalidQuestionError
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.waivers import InvalidWaiverError, read
 from support import audit
+from support.topologies import CLUSTER
 
 PLAN = audit.plan(engine={"ranks_per_node": 2, "tls": {"client": True}})
 GOOD = audit.evidence(PLAN)
@@ -245,6 +246,20 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
         lambda e: answer(e, "POST", "/inference/v1/generate", "tenants/acme/k1").update(status=403),
         {("GW-03", "gateway1")},
     ),
+    "a route nobody lists reaches the engine, which does not have it": (
+        lambda e: answer(e, "POST", "/tokenize", "tenants/acme/k1").update(status=404, body="detail"),
+        {("GW-03", "gateway1")},
+    ),
+    "a method nobody lists reaches the engine": (
+        lambda e: e["routes"][0]["answers"].append(
+            {**answer(e, "GET", "/v1/models", "tenants/acme/k1"), "method": "DELETE", "status": 405, "body": "detail"}
+        ),
+        {("GW-03", "gateway1")},
+    ),
+    "a disguise reaches the engine, which does not have it": (
+        lambda e: answer(e, "GET", "/metrics", "none", "double slash").update(status=404, body="detail"),
+        {("GW-04", "gateway1")},
+    ),
     "a disguise is answered": (
         lambda e: answer(e, "GET", "/metrics", "none", "double slash").update(status=200),
         {("GW-04", "gateway1")},
@@ -404,7 +419,8 @@ def test_every_control_has_a_fault_that_is_found() -> None:
     """Those without have tests of their own: the linter's (test_settings.py) and what this cluster does not have."""
     spoilt = {control for _spoil, expected in FAULTS.values() for control, _host in expected}
     linted = {name for name, control in controls().items() if control.rules}
-    assert set(controls()) - spoilt - linted == {"GW-02", "NET-05", "NET-08"}
+    monitored = {"GW-02"}
+    assert set(controls()) - spoilt - linted - monitored == {"NET-05", "NET-08"}
 
 
 @pytest.mark.parametrize(
@@ -441,6 +457,66 @@ def test_ports_that_were_not_tried_are_not_closed() -> None:
     states = outcomes(judged(evidence))
     assert states["NET-01", "engine11"] == states["NET-03", "engine11"] == "not checked"
     assert states["NET-02", "engine11"] == "passed"
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_ports_that_were_not_asked_for_are_neither_closed_nor_silent(place: int) -> None:
+    """With a short audit_ports a whole host passed as closed, and a door nobody knocked at as shut."""
+    evidence = copy.deepcopy(GOOD)
+    for row in evidence["reach"][place]["reached"]:
+        row.update(open=[], filtered="1-21")
+    result = judged(evidence)
+    assert found(result) == set()
+    states = outcomes(result)
+    assert states["NET-01", "engine11"] == states["NET-03", "engine11"] == "not checked"
+    who = evidence["reach"][place]["observer"]
+    cells = [row["cells"].get(who, {}).get("is") for row in result["matrix"] if row["protocol"] == "tcp"]
+    assert set(cells) <= {"not tried", "not looked at"}
+
+
+def test_members_look_at_likely_ports_and_say_so() -> None:
+    evidence = copy.deepcopy(GOOD)
+    evidence["reach"] = [one for one in evidence["reach"] if one["standing"] == "peer"]
+    (told,) = [one for one in judged(evidence)["outcomes"] if (one["control"], one["host"]) == ("NET-01", "gateway1")]
+    assert told["looked_at"][0].startswith("tcp likely ones of 1-65535 of ")
+
+
+MONITORED = audit.plan(
+    gateway={**CLUSTER["gateway"], "monitor_port": 9443}, admin={"ssh_from": ["10.21.0.0/24"]}, monitors=True
+)
+
+
+@pytest.mark.parametrize(("network", "host_name", "port", "control"), [
+    ("management", "engine11", 9100, "NET-01"),
+    ("management", "engine11", 22, "NET-04"),
+    ("fabric", "engine11", 8000, "NET-02"),
+    ("fabric", "engine12", 40123, "NET-03"),
+])  # fmt: skip
+def test_a_monitor_finds_its_door_and_nothing_else(network: str, host_name: str, port: int, control: str) -> None:
+    evidence = audit.evidence(MONITORED)
+    plans = {"plans": {"chat": MONITORED}}
+    good = judged(evidence, **plans)
+    assert found(good) == set()
+    assert outcomes(good)["GW-02", "gateway1"] == "passed"
+    opened(evidence, "monitor1", host_name, network, port)
+    assert found(judged(evidence, **plans)) == {(control, host_name)}
+
+
+def test_a_monitor_that_is_shut_out_says_so() -> None:
+    evidence = audit.evidence(MONITORED)
+    seen = next(one for one in evidence["reach"] if one["standing"] == "monitor")
+    (row,) = [one for one in seen["reached"] if 9443 in one["open"]]
+    row.update(open=[], filtered=audit.EVERY)
+    result = judged(evidence, plans={"chat": MONITORED})
+    assert found(result) == {("GW-02", "gateway1")}
+    evidence["reach"].remove(seen)
+    assert outcomes(judged(evidence, plans={"chat": MONITORED}))["GW-02", "gateway1"] == "not checked"
+
+
+def test_the_monitors_door_is_open_to_monitors_only() -> None:
+    evidence = audit.evidence(MONITORED)
+    opened(evidence, "outsider", "gateway1", "management", 9443)
+    assert found(judged(evidence, plans={"chat": MONITORED})) == {("GW-02", "gateway1")}
 
 
 def test_without_observers_and_answers_nothing_outside_passes() -> None:
@@ -506,5 +582,7 @@ def test_evidence_of_another_format_is_refused() -> None:
         ask({**GOOD, "format": 2}, {}, [], {}, audit.TODAY)
     with pytest.raises(InvalidQuestionError, match="the former result has format None; expected 1"):
         ask(GOOD, {}, [], {}, audit.TODAY, {"findings": []})
-    with pytest.raises(InvalidQuestionError, match=r"plans\[chat\] has format 1; expected 2: plan again"):
-        ask(GOOD, {"chat": {**PLAN, "format": 1}}, [], {}, audit.TODAY)
+    with pytest.raises(
+        InvalidQuestionError, match=r"plans\[chat\] has format 2; expected 3: plan again with this release"
+    ):
+        ask(GOOD, {"chat": {**PLAN, "format": 2}}, [], {}, audit.TODAY)

@@ -12,13 +12,13 @@ import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.checks import CHECKS
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.checks import CHECKS, nft
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.view import Finding, Looked, View
 from support import audit
 from support.firewall import render
 
 NFT = shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
-OURS = ("firewall_drift", "egress_wall", "forged_sources", "foreign_firewall", "source_shares")
+OURS = ("firewall_drift", "egress_wall", "media_wall", "forged_sources", "foreign_firewall", "source_shares")
 pytestmark = pytest.mark.skipif(NFT is None or os.geteuid() != 0, reason="loading rules needs nft and root")
 
 
@@ -80,3 +80,72 @@ def test_what_others_add_is_found() -> None:
     assert said(made, "engine11", listed(rules, also=before)) == {("NET-10", "chain x of table ip early")}
     emptied = "flush chain inet hardened_vllm engine_egress"
     assert {control for control, _place in said(made, "engine11", listed(rules, also=emptied))} == {"NET-06"}
+
+
+MEDIA = {"allowed_domains": ["media.example.org"], "resolvers": ["10.21.0.53"]}
+
+
+@pytest.mark.parametrize(("host", "rule", "control"), [
+    ("engine11", 'insert rule inet hardened_vllm input iifname != "lo" accept', "NET-09"),
+    ("engine11", 'insert rule inet hardened_vllm input accept comment "DHCPv6 answers"', "NET-09"),
+    (
+        "engine11",
+        'add rule inet hardened_vllm input_tcp_8000 iifname "fabric0" ip saddr != @from_gateways_ipv4 accept comment "NET-02 api"',
+        "NET-09",
+    ),
+    ("engine11", "insert rule inet hardened_vllm engine_egress accept", "NET-06"),
+    ("gateway1", "insert rule inet hardened_vllm media_egress accept", "NET-08"),
+    ("engine11", "insert rule inet hardened_vllm published accept", "NET-09"),
+    ("engine11", 'insert rule inet hardened_vllm published iifname "eth9" accept', "NET-09"),
+    ("engine11", "insert rule inet hardened_vllm published goto refused", "NET-09"),
+    ("engine11", "insert rule inet hardened_vllm published_tcp_8000 ip saddr 203.0.113.9 accept", "NET-09"),
+    ("engine11", "insert rule inet hardened_vllm published_tcp_8000 ip saddr != @from_gateways_ipv4 accept", "NET-09"),
+    ("engine11", "flush chain inet hardened_vllm published_tcp_8000", "NET-09"),
+    ("engine11", "flush chain inet hardened_vllm published", "NET-09"),
+    ("gateway1", "add rule inet hardened_vllm published tcp dport vmap { 9100 : accept }", "NET-09"),
+])  # fmt: skip
+def test_a_rule_that_looks_like_ours_is_found(host: str, rule: str, control: str) -> None:
+    """Each passed unseen before: a comparison turned round, a borrowed comment, one accept too many, a chain nobody judged."""
+    made = audit.plan(media=MEDIA)
+    found = listed(render({"cluster": made, "host": made["hosts"][host]}), also=rule)
+    assert {one for one, _place in said(made, host, found)} == {control}
+
+
+@pytest.mark.parametrize(("rule", "ports"), [
+    ("tcp dport != 8 dnat to 172.17.0.2:80", "tcp 1-7,9-21,23-7999,8001-65535"),
+    ("tcp dport != { 80, 90-99 } dnat to 172.17.0.2:80", "tcp 1-21,23-79,81-89,100-7999,8001-65535"),
+    ("tcp dport >= 60000 dnat to 172.17.0.2", "tcp 60000-65535"),
+    ("tcp dport 7990-8010 dnat to 172.17.0.2", "tcp 7990-7999,8001-8010"),
+    ("tcp dport & 0xff00 == 0x2300 dnat to 172.17.0.2", "tcp 1-21,23-7999,8001-65535"),
+    ("udp dport 5000 dnat to 172.17.0.2", "udp 5000"),
+    ("dnat to tcp dport map { 9000 : 172.17.0.2, 9001 : 172.17.0.3 }", "tcp 9000-9001"),
+    ("ip daddr != 127.0.0.0/8 tcp dport 9000 dnat to 172.17.0.2", "tcp 9000"),
+    ("ip daddr 127.0.0.1 tcp dport 9000 dnat to 172.17.0.2", ""),
+    ("tcp dport 8000 dnat to 172.17.0.2", ""),
+    ("meta l4proto udp redirect", "udp 1-65535"),
+])  # fmt: skip
+def test_ports_others_redirect_are_read_as_they_are(rule: str, ports: str) -> None:
+    made = audit.plan("replicas")
+    rules = render({"cluster": made, "host": made["hosts"]["engine11"]})
+    other = f"table ip nat {{\nchain x {{\ntype nat hook prerouting priority dstnat;\n{rule}\n}}\n}}"
+    expected = {("NET-10", f"{ports} by chain x of table ip nat")} if ports else set()
+    assert said(made, "engine11", listed(rules, also=other)) == expected
+
+
+def test_what_a_chain_others_lead_to_redirects_is_said_by_those_that_lead_there() -> None:
+    """As Kubernetes does it: the rule that redirects names no port."""
+    table = "table ip nat {\nchain pod {\ntcp flags != 0 dnat to 10.9.0.1:80\n}\n}"
+    made = audit.plan("replicas")
+    rules = render({"cluster": made, "host": made["hosts"]["engine11"]})
+    assert said(made, "engine11", listed(rules, also=table)) == set()
+
+
+@pytest.mark.parametrize(("pairs", "rest"), [
+    ([], [(1, 65535)]),
+    ([(1, 65535)], []),
+    ([(9, 9), (1, 8)], [(10, 65535)]),
+    ([(0, 0), (65535, 65535)], [(1, 65534)]),
+])  # fmt: skip
+def test_the_other_ports(pairs: list[tuple[int, int]], rest: list[tuple[int, int]]) -> None:
+    assert nft.others(pairs) == rest
+    assert nft.common(pairs, rest) == []

@@ -12,6 +12,7 @@ from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.gathering import gathered
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
+from support import audit
 
 DECLARED = {"engine1": ["10.20.1.11"], "gateway1": ["10.20.1.200", "192.0.2.200"]}
 NOW = datetime.datetime(2026, 11, 25, 15, 0, tzinfo=datetime.UTC)
@@ -36,14 +37,25 @@ def evidence(name: str, port: int, kind: str | None = None) -> dict[str, Any]:
     return {"listeners": [listener], "namespaces": [space], "processes": []}
 
 
-def test_observers_try_every_port_of_every_address(plans: dict[str, Any]) -> None:
-    found = questions.targets("outside", "observer", {"engine1": evidence("x", 9999)}, DECLARED, plans)
+@pytest.mark.parametrize("standing", ["observer", "stranger", "monitor", "controller"])
+def test_all_but_members_try_every_port_of_every_address(plans: dict[str, Any], standing: str) -> None:
+    found = questions.targets("outside", standing, {"engine1": evidence("x", 9999)}, DECLARED, plans)
     assert [(one["host"], one["address"], one["tcp"]) for one in found] == [
         ("engine1", "10.20.1.11", "1-65535"),
         ("engine1", "10.20.9.9", "1-65535"),
         ("gateway1", "10.20.1.200", "1-65535"),
         ("gateway1", "192.0.2.200", "1-65535"),
     ]
+
+
+def test_an_address_several_hosts_have_is_tried_of_none_but_whose_it_is_declared() -> None:
+    """Every host with docker has 172.17.0.1: who tries it of another finds its own, and called that the other's."""
+    hosts = {name: evidence("x", 1) for name in ("a", "b", "c")}
+    for name, own in (("a", "10.20.1.1"), ("b", "10.20.1.2"), ("c", "10.20.9.9")):
+        hosts[name]["namespaces"][0]["addresses"] = [own, "172.17.0.1"]
+    found = questions.targets("o", "observer", hosts, {"c": ["172.17.0.1"]}, {})
+    tried = [(one["host"], one["address"]) for one in found]
+    assert tried == [("a", "10.20.1.1"), ("b", "10.20.1.2"), ("c", "10.20.9.9"), ("c", "172.17.0.1")]
 
 
 def test_members_try_what_is_likely_and_not_themselves(plans: dict[str, Any]) -> None:
@@ -73,6 +85,15 @@ def test_a_gateway_is_asked_for_every_route_and_some_in_disguise(plans: dict[str
     assert {one["key"] for one in asked["requests"][name]} == {"none", "wrong"}
 
 
+def test_open_routes_are_asked_by_methods_they_do_not_have_and_nothing_acts(plans: dict[str, Any]) -> None:
+    (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
+    other = [(one["method"], one["path"]) for one in some if one["method"] in questions.OTHER_METHODS]
+    assert {("PUT", "/v1/models"), ("PATCH", "/v1/chat/completions"), ("DELETE", "/v1/completions")} <= set(other)
+    routes = {(route.method, route.path) for route in catalogue.routes("0.32.0")}
+    passed = {route["path"] for route in plans["chat"]["hosts"]["gateway1"]["gateway"]["routes"]}
+    assert [one for one in other if one in routes and one[1] in passed] == []
+
+
 def test_few_requests_without_a_right_key_when_there_is_one(plans: dict[str, Any]) -> None:
     (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
     limit = plans["chat"]["hosts"]["gateway1"]["gateway"]["limits"]["failed_keys_per_minute"]
@@ -99,6 +120,21 @@ def test_what_is_open_is_asked(name: str, kind: str | None, port: int, wanted: s
     assert [one["ask"] for one in asked["endpoints"]] == ([[wanted]] if wanted else [])
 
 
+def test_a_gateway_looks_at_the_tls_of_its_engines_and_asks_nothing() -> None:
+    """Nobody else reaches them; that they speak TLS only (GW-11) was not checked in any run."""
+    made = {"chat": audit.plan("replicas", engine={"tls": {"client": True}})}
+    seen = {"observer": "gateway1", "reached": [{"host": "x", "address": "10.9.9.9", "protocol": "tcp", "open": [80]}]}
+    asked = questions.asks("gateway1", {}, made, [seen], "tenants/acme/k1")
+    assert asked["requests"] == {}
+    engines = made["chat"]["hosts"]["engine11"]["engines"], made["chat"]["hosts"]["engine12"]["engines"]
+    assert [(one["address"], one["port"]) for one in asked["endpoints"]] == [
+        (engine["api"]["address"], engine["api"]["port"]) for some in engines for engine in some
+    ]
+    assert {(one["server_name"], *one["ask"]) for one in asked["endpoints"]} == {(engines[0][0]["tls"]["name"],)}
+    plain = {"chat": audit.plan()}
+    assert questions.asks("gateway1", {}, plain, [seen]) == {"endpoints": [], "requests": {}}
+
+
 def test_disguises_are_not_the_path_itself() -> None:
     for path in questions.DISGUISED:
         targets = [target for _form, target in questions.disguised(path)]
@@ -107,14 +143,15 @@ def test_disguises_are_not_the_path_itself() -> None:
 
 
 def test_what_gave_no_answer_is_missing() -> None:
+    host = audit.host_evidence(audit.plan(), "gateway1")
     looks = {
-        "a": {"evidence": {"host": "a"}},
+        "a": {"evidence": host},
         "b": {"unreachable": True, "msg": "no\nroute"},
         "c": {"skipped": True},
         "d": {},
     }
     found = gathered(looks, {"o": {"failed": True, "msg": ""}}, {}, NOW)
-    assert found["hosts"] == {"a": {"host": "a"}}
+    assert found["hosts"] == {"a": host}
     assert found["taken"] == "2026-11-25T15:00:00Z"
     assert found["missing"] == [
         {"host": "b", "part": "host", "reason": "no"},

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import typing
 from collections.abc import Iterator
@@ -14,10 +15,16 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import asked
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import InvalidQuestionError, judged, reported
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import (
+    judged,
+    reported,
+    requested,
+    tried,
+)
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.checks import CHECKS
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.gathering import gathered
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.result import Result
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.shape import Form, first_fault
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.shape import Form, InvalidQuestionError, first_fault
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.view import View
 from ansible_collections.hardened.vllm.plugins.plugin_utils.report.audit.formats import FORMATS
 from support import audit, audit_result
@@ -132,6 +139,53 @@ def test_whatever_evidence_holds_the_answer_is_a_judgement_or_the_place_that_is_
                 assert str(path[0]) in str(error), (path, by, error)
                 refused += 1
     assert refused > 200
+
+
+def test_whatever_evidence_holds_the_questions_are_some_or_the_place_that_is_wrong() -> None:
+    evidence = {name: small()[name] for name in ("hosts", "reach")}
+    evidence["hosts"]["engine11"]["namespaces"][0]["addresses"] = ["10.20.0.11"]
+    refused = 0
+    for number, path in enumerate(path for path in kinds(evidence) if len(path) > 1):
+        for by in HOSTILE[number % 3 :: 3]:
+            given = spoilt(evidence, path, by)
+            try:
+                tried("o", "observer", given["hosts"], {}, {"chat": PLAN}, "1-65535")
+                requested("o", given["hosts"], {"chat": PLAN}, given["reach"], None, False)
+            except InvalidQuestionError as error:
+                assert str(error).startswith(str(path[0])), (path, by, error)
+                refused += 1
+    assert refused > 200
+
+
+@pytest.mark.parametrize(("declared", "plans", "fault"), [
+    ({"a": ["x"]}, {}, r"declared\['a'\]\[0\] is 'x'; expected an IP address: it is not as hardened.vllm.audit_inventory"),
+    ({"a": 5}, {}, r"declared\['a'\] is 5; expected a list"),
+    ({}, {"chat": []}, r"plans\[chat\] is no plan"),
+    ({}, {"chat": {**PLAN, "format": 1}}, r"plans\[chat\] has format 1"),
+])  # fmt: skip
+def test_what_the_questions_are_made_of_is_looked_at(declared: Any, plans: Any, fault: str) -> None:
+    with pytest.raises(InvalidQuestionError, match=fault):
+        tried("o", "observer", {}, declared, plans, "1-65535")
+
+
+def test_a_host_that_says_what_no_module_says_is_missing_and_ends_nothing() -> None:
+    """Its port that is none ended the audit of every host before, in the filter that says what is tried."""
+    good = small()["hosts"]
+    bad = spoilt(good["engine11"], ("listeners", 0, "port"), "x")
+    looks = {"engine11": {"evidence": bad}, "gateway1": {"evidence": good["gateway1"]}}
+    found = gathered(looks, {"o": {"evidence": 5}}, {}, datetime.datetime.now(datetime.UTC))
+    assert list(found["hosts"]) == ["gateway1"]
+    assert [(one["host"], one["part"], one["reason"]) for one in found["missing"]] == [
+        (
+            "engine11",
+            "host",
+            "the evidence.listeners[0].port is 'x'; expected a whole number: it is not as the module returns it",
+        ),
+        ("o", "reach", "the evidence is 5; expected a mapping: it is not as the module returns it"),
+    ]
+    assert tried("o", "observer", found["hosts"], {}, {"chat": PLAN}, "1-65535") == []
+    with pytest.raises(InvalidQuestionError, match=r"hosts\['engine11'\]\.listeners\[0\]\.port is 'x'"):
+        tried("o", "observer", {"engine11": bad}, {}, {}, "1-65535")
 
 
 def test_whatever_a_result_holds_there_is_a_report_or_the_place_that_is_wrong() -> None:
