@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,6 +77,29 @@ def told(tmp_path: Path) -> Iterator[dict[str, Any]]:
     }
     server.shutdown()
     server.server_close()
+
+
+class OnSocket(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        self.socket.bind(self.server_address)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        return self.socket.accept()[0], ("here", 0)
+
+
+def test_an_engine_on_a_socket_is_asked_there(told: dict[str, Any], tmp_path: Path) -> None:
+    path = str(tmp_path / "api.sock")
+    server = OnSocket(path, Engine)  # type: ignore[arg-type]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    there = {**told, "address": None, "port": None, "socket": path}
+    assert watch.silence(there) == ""
+    Engine.answers[1] = (200, 0)
+    assert "an answer without a token" in watch.silence(there)
+    server.shutdown()
+    server.server_close()
+    assert watch.silence(there).startswith("rank 0 generates nothing: ConnectionRefusedError")
 
 
 def test_tokens_from_every_rank_are_no_silence(told: dict[str, Any]) -> None:
