@@ -230,6 +230,8 @@ def test_a_port_instead_is_open_to_every_user_of_the_host(host: Console) -> None
     run = play("site", socket_scenario_listener="tcp", site_restart_ok=True)
     assert run.code == 0, run.text
     assert tokens() == 1
-    ask = ("curl", "--silent", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}")
-    assert host.run(*NOBODY, *ask, "http://10.233.41.11:8000/metrics") == "200"
+    asked = json.dumps({"model": "tiny", "prompt": "a", "max_tokens": 1})
+    ask = ("curl", "--silent", "--max-time", "20", "--header", "Content-Type: application/json", "--data", asked)
+    answer = json.loads(host.run(*NOBODY, *ask, "http://10.233.41.11:8000/invocations"))
+    assert answer["usage"]["completion_tokens"] == 1, "inference without a key"
     assert host.start("test", "-e", DIRECTORY).returncode != 0
