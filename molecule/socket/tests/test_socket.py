@@ -121,7 +121,7 @@ def test_a_user_of_the_host_reaches_a_port_and_an_open_socket_but_not_ours(host:
 
 def test_no_address_has_a_port_for_the_api(host: Console, console: Callable[[str], Console]) -> None:
     listening = host.run("ss", "--no-header", "--listening", "--tcp", "--numeric")
-    assert {line.split()[3].rsplit(":", 1)[1] for line in listening.splitlines()} == {"22", "443", "9443"}
+    assert "8000" not in {line.split()[3].rsplit(":", 1)[1] for line in listening.splitlines()}
     ask = (
         "import socket, sys\nfor address in sys.argv[1:]:\n    with socket.socket(socket.AF_INET6 if ':' in address"
         " else socket.AF_INET) as one:\n        one.settimeout(2)\n        print(address, one.connect_ex((address, 8000)))"
