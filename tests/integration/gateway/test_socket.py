@@ -7,31 +7,17 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx2 as httpx
 import proxies
 import pytest
+from support import unix
 
 from .conftest import Door, Program
-
-
-class Engine(ThreadingHTTPServer):
-    """Answers every request with what it was asked, over as few connections as its clients like."""
-
-    address_family = socket.AF_UNIX
-
-    def server_bind(self) -> None:
-        self.taken: list[socket.socket] = []
-        self.socket.bind(self.server_address)
-
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        self.taken.append(self.socket.accept()[0])
-        return self.taken[-1], ("here", 0)
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -49,17 +35,13 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def engine(path: Path) -> Iterator[Engine]:
-    server = Engine(str(path), Answer)  # type: ignore[arg-type]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+def engine(path: Path) -> Iterator[unix.Server]:
+    """Serve at ``path``; when that is over, kept connections end too."""
+    with unix.serving(path, Answer) as server:
         yield server
-    finally:
-        server.shutdown()
-        for connection in server.taken:
-            connection.shutdown(socket.SHUT_RDWR)
-        server.server_close()
-        path.unlink()
+    for connection in server.taken:
+        connection.shutdown(socket.SHUT_RDWR)
+    path.unlink()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from support import tls
+from support import tls, unix
 
 SCRIPT = Path(__file__).resolve().parents[3] / "roles/engine/files/etc/hardened-vllm/engine/watch.py"
 SPEC = importlib.util.spec_from_file_location("engine_watch", SCRIPT)
@@ -79,26 +78,12 @@ def told(tmp_path: Path) -> Iterator[dict[str, Any]]:
     server.server_close()
 
 
-class OnSocket(ThreadingHTTPServer):
-    address_family = socket.AF_UNIX
-
-    def server_bind(self) -> None:
-        self.socket.bind(self.server_address)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        return self.socket.accept()[0], ("here", 0)
-
-
 def test_an_engine_on_a_socket_is_asked_there(told: dict[str, Any], tmp_path: Path) -> None:
-    path = str(tmp_path / "api.sock")
-    server = OnSocket(path, Engine)  # type: ignore[arg-type]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    there = {**told, "address": None, "port": None, "socket": path}
-    assert watch.silence(there) == ""
-    Engine.answers[1] = (200, 0)
-    assert "an answer without a token" in watch.silence(there)
-    server.shutdown()
-    server.server_close()
+    there = {**told, "address": None, "port": None, "socket": str(tmp_path / "api.sock")}
+    with unix.serving(tmp_path / "api.sock", Engine):
+        assert watch.silence(there) == ""
+        Engine.answers[1] = (200, 0)
+        assert "an answer without a token" in watch.silence(there)
     assert watch.silence(there).startswith("rank 0 generates nothing: ConnectionRefusedError")
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_api, engine_unit
 from ansible_collections.hardened.vllm.plugins.modules import engine_ready
-from support import tls
+from support import tls, unix
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789"
 RUNNING = engine_unit.Unit("engine.service", "loaded", "active", "running", "success", 0, 0, True, False)
@@ -135,25 +134,13 @@ def test_one_token_is_enough(look, engine: Engine) -> None:
 
 
 def test_an_api_on_a_socket_is_asked_there(look, engine: Engine, tmp_path: Path) -> None:
-    """A relay stands for the socket of vLLM."""
-    path = str(tmp_path / "api.sock")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        threading.Thread(target=relay, args=(listener, engine.port), daemon=True).start()
-        result = look(api={"address": None, "port": None, "socket": path}, measure=True)
+    path = tmp_path / "api.sock"
+    assert engine.server is not None
+    with unix.serving(path, engine.server.RequestHandlerClass):
+        result = look(api={"address": None, "port": None, "socket": str(path)}, measure=True)
     assert (result["progress"], result["tokens"], result["likelihood"]) == ("ready", {0: 1}, [-1.0, -2.0])
-    assert "ConnectionRefusedError" in look(api={"socket": path})["problem"]
+    assert "ConnectionRefusedError" in look(api={"socket": str(path)})["problem"]
     assert "FileNotFoundError" in look(api={"socket": f"{path}.none"})["problem"]
-
-
-def relay(listener: socket.socket, port: int) -> None:
-    for _ in range(2):
-        near = listener.accept()[0]
-        with near, socket.create_connection(("127.0.0.1", port)) as far:
-            far.sendall(near.recv(65536))
-            while data := far.recv(65536):
-                near.sendall(data)
 
 
 def test_every_rank_gives_a_token_of_its_own(look, engine: Engine) -> None:
