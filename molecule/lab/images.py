@@ -25,7 +25,7 @@ _COMMON = (
     "systemd,systemd-sysv,dbus,libpam-systemd,python3,openssh-server,iproute2,nftables,procps,sudo,ca-certificates,curl"
 )
 PACKAGES = {
-    "bookworm": f"{_COMMON},python3-venv,libnuma1,ufw,firewalld",
+    "bookworm": f"{_COMMON},firewalld,libnginx-mod-http-js,libnuma1,logrotate,nginx,python3-venv,ufw",
     "trixie": f"{_COMMON},lego,logrotate,libnginx-mod-http-js,nginx,openssl,pebble,squid",
 }
 

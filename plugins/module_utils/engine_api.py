@@ -57,14 +57,14 @@ def read_keys(path):
     raise KeyFileError('%s: no line of the form  api-key: "..."  is in it; let the role engine write it again' % path)
 
 
-def generate(address, port, model, key, rank=None, timeout=60.0, tls=None):
+def generate(api, model, key, rank=None, timeout=60.0, tls=None):
     """Let the engine generate one token, on the data-parallel ``rank`` where one is given. Returns an Answer.
 
-    ``tls``: None for plain HTTP, else what the module engine_ready documents.
+    ``api`` and ``tls`` (None for plain HTTP): what the module engine_ready documents.
     """
     asked = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
     try:
-        status, content = _complete(address, port, asked, key, rank, timeout, tls)
+        status, content = _complete(api, asked, key, rank, timeout, tls)
     except (OSError, http.client.HTTPException) as error:
         return Answer(0, None, "%s: %s" % (type(error).__name__, error))
     if status != 200:
@@ -77,14 +77,14 @@ def generate(address, port, model, key, rank=None, timeout=60.0, tls=None):
     return Answer(tokens, status, "" if tokens else "an answer without a token")
 
 
-def likelihood(address, port, model, key, rank=None, timeout=60.0, tls=None):
+def likelihood(api, model, key, rank=None, timeout=60.0, tls=None):
     """Return (list of float, why it is empty): how likely each token of SAMPLE is after those before it, as logarithms.
 
     A figure of the weights and the code that runs them, not of chance.
     """
     asked = {"model": model, "prompt": SAMPLE, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
     try:
-        status, content = _complete(address, port, asked, key, rank, timeout, tls)
+        status, content = _complete(api, asked, key, rank, timeout, tls)
     except (OSError, http.client.HTTPException) as error:
         return [], "%s: %s" % (type(error).__name__, error)
     if status != 200:
@@ -98,10 +98,10 @@ def likelihood(address, port, model, key, rank=None, timeout=60.0, tls=None):
     return found, "" if found else "an answer without tokens"
 
 
-def tokens_by_rank(address, port, timeout=10.0, tls=None):
+def tokens_by_rank(api, timeout=10.0, tls=None):
     """Tokens generated since the start, {rank: count}, from the engine label of vLLM's metrics; empty if unreadable."""
     try:
-        status, content = _exchange(address, port, "GET", "/metrics", None, {}, timeout, tls)
+        status, content = _exchange(api, "GET", "/metrics", None, {}, timeout, tls)
     except (OSError, http.client.HTTPException):
         return {}
     counts = {}
@@ -113,21 +113,37 @@ def tokens_by_rank(address, port, timeout=10.0, tls=None):
     return counts
 
 
-def _complete(address, port, asked, key, rank, timeout, tls):
+def _complete(api, asked, key, rank, timeout, tls):
     """Ask for the completion ``asked`` (dict), on the data-parallel ``rank`` unless it is None. Returns (status, body)."""
     headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
     if rank is not None:
         headers["X-data-parallel-rank"] = str(rank)
-    return _exchange(address, port, "POST", "/v1/completions", json.dumps(asked), headers, timeout, tls)
+    return _exchange(api, "POST", "/v1/completions", json.dumps(asked), headers, timeout, tls)
 
 
-def _exchange(address, port, method, path, body, headers, timeout, tls):
-    with contextlib.closing(http.client.HTTPConnection(address, port, timeout=timeout)) as connection:
-        if tls:
-            connection.sock = _wrapped(socket.create_connection((address, port), timeout), tls)
+def _exchange(api, method, path, body, headers, timeout, tls):
+    with contextlib.closing(
+        http.client.HTTPConnection(api.get("address") or "localhost", api.get("port"))
+    ) as connection:
+        plain = _connected(api, timeout)
+        connection.sock = _wrapped(plain, tls) if tls else plain
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, response.read(LARGEST_ANSWER)
+
+
+def _connected(api, timeout):
+    """Return a connection to the API's socket, or else to its address and port. OSError when nobody listens."""
+    if not api.get("socket"):
+        return socket.create_connection((api["address"], api["port"]), timeout)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(api["socket"])
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _wrapped(plain, tls):

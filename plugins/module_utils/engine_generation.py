@@ -24,11 +24,14 @@ class Kept:
     def exists(self):
         return os.path.exists(self._path)
 
-    def keep(self, paths):
-        """Note the present states of ``paths`` (list of str). An earlier note stays: what is there now never worked."""
+    def keep(self, paths, live=()):
+        """Note the present states of ``paths`` (list of str). An earlier note stays: what is there now never worked.
+
+        Those in ``live`` come back in place: an engine that was not stopped reads them again.
+        """
         if self.exists():
             return
-        entries = [dict(_plain(files.read_state(path)), path=path) for path in paths]
+        entries = [dict(_plain(files.read_state(path)), path=path, live=path in live) for path in paths]
         text = json.dumps({"format": FORMAT, "paths": entries})
         try:
             os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
@@ -82,4 +85,5 @@ def _plain(state):
 
 def _state(entry):
     content = None if entry["content"] is None else base64.b64decode(entry["content"])
-    return files.State(entry["kind"], content, entry["mode"], entry["uid"], entry["gid"])
+    in_place = entry.get("live", False)  # notes of earlier versions do not say
+    return files.State(entry["kind"], content, entry["mode"], entry["uid"], entry["gid"], in_place=in_place)

@@ -107,7 +107,13 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Collector, Unknown, under
 
 FORMAT = 1
-OWN_PATHS = ("/etc/hardened-vllm", "/var/lib/hardened-vllm", "/run/hardened-vllm-gateway", "/run/vllm*")
+OWN_PATHS = (
+    "/etc/hardened-vllm",
+    "/var/lib/hardened-vllm",
+    "/run/hardened-vllm-gateway",
+    "/run/hardened-vllm-engine*",
+    "/run/vllm*",
+)
 # A host may run several engines, each with directories of its own.
 OWN_TREES = (
     "/opt/hardened-vllm",

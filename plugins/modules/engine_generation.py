@@ -267,7 +267,7 @@ def staged(module, kept):
         result["diff"] = [part for change in changes for part in wanted.diff(change)]
     if not module.check_mode:
         if started_with or unproven:
-            kept.keep([entry["path"] for entry in params["files"]])
+            kept.keep([entry["path"] for entry in params["files"]], live)
         carry_out(wanted, changes, kept, unproven)
         if not unit.enabled:
             commands.run(["systemctl", "enable", params["unit"]], 60)

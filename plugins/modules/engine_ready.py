@@ -31,17 +31,20 @@ options:
     type: bool
     default: false
   api:
-    description: Where the API of this node listens. Without it (headless node), the unit has to run, no more.
+    description:
+      - Where the API of this node listens, by address and port or by socket. Without it (headless node), the unit has to run,
+        no more.
     type: dict
     suboptions:
       address:
         description: IP address.
         type: str
-        required: true
       port:
         description: TCP port.
         type: int
-        required: true
+      socket:
+        description: Path of a unix socket.
+        type: path
   tls:
     description: How the API speaks TLS; plain HTTP when left out.
     type: dict
@@ -193,9 +196,7 @@ class Watch:
 
     def _judge(self, rank):
         api, target = self.params["api"], rank if self.params["ranks"] > 1 else None
-        return engine_api.likelihood(
-            api["address"], api["port"], self.params["model"], self.key, target, REQUEST_SECONDS, self.params["tls"]
-        )
+        return engine_api.likelihood(api, self.params["model"], self.key, target, REQUEST_SECONDS, self.params["tls"])
 
     def _compare(self, rank):
         """Whether the rank judges the text as it was judged before. Raises NotReadyError when it does not."""
@@ -232,8 +233,8 @@ class Watch:
         api, model, ranks = self.params["api"], self.params["model"], self.params["ranks"]
         target = rank if ranks > 1 else None
         tls = self.params["tls"]
-        before = engine_api.tokens_by_rank(api["address"], api["port"], tls=tls) if ranks > 1 else {}
-        answer = engine_api.generate(api["address"], api["port"], model, self.key, target, REQUEST_SECONDS, tls)
+        before = engine_api.tokens_by_rank(api, tls=tls) if ranks > 1 else {}
+        answer = engine_api.generate(api, model, self.key, target, REQUEST_SECONDS, tls)
         if answer.status == 401:
             raise NotReadyError(
                 "its API refuses the key in %s; something else listens there or the process started with another"
@@ -255,7 +256,7 @@ class Watch:
         api = self.params["api"]
         deadline = time.monotonic() + METRICS_SECONDS
         while time.monotonic() < deadline:
-            if engine_api.tokens_by_rank(api["address"], api["port"], tls=self.params["tls"]).get(rank, 0) > before:
+            if engine_api.tokens_by_rank(api, tls=self.params["tls"]).get(rank, 0) > before:
                 return True
             time.sleep(PAUSE / 4)
         return False
@@ -324,7 +325,10 @@ def main():
             "fresh": {"type": "bool", "default": False},
             "api": {
                 "type": "dict",
-                "options": {"address": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+                "options": {"address": {"type": "str"}, "port": {"type": "int"}, "socket": {"type": "path"}},
+                "required_together": [("address", "port")],
+                "required_one_of": [("address", "socket")],
+                "mutually_exclusive": [("address", "socket")],
             },
             "tls": {
                 "type": "dict",

@@ -16,6 +16,7 @@ from .declaration.reading import read
 from .declaration.schema import CLUSTER
 from .linting.lint import lint, lint_part
 from .planning.acceptance import not_in_release
+from .planning.endpoint import apart
 from .planning.engine import passed_arguments, passed_environment
 from .planning.firewalls import conflicts
 from .planning.fit import misfits
@@ -67,6 +68,7 @@ def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str
     made = build(declaration)
     found = [
         *collisions(made),
+        *apart(made),
         *misfits(made, probes),
         *conflicts(made, probes, declaration.values["waivers"]),
         *not_in_release(made),

@@ -26,7 +26,7 @@ class Look(TypedDict):
 class Step(TypedDict):
     """The change of one engine. ``drain`` and ``readmit`` name upstreams of the gateways; ``alone``: nobody serves in its place.
 
-    ``processes``: by node, the ``name`` of the engine's process there and its ``api`` (address and port, None without one).
+    ``processes``: by node, the ``name`` of the engine's process there and its ``api`` (address and port or socket, None without one).
     """
 
     engine: str
@@ -98,16 +98,20 @@ def steps(
     upstream: what an operator took out of service stays out, what an interrupted change did comes back.
     """
     engines = _engines(hosts)
-    upstreams = _upstreams(hosts)
+    gateways = _gateways(hosts)
     kept_out = {name for name, by in drained.items() if by != BY_CHANGE}
     found = []
     for name, part in engines.items():
         look = looks[name]
-        own = [upstream for upstream in upstreams.get(name, []) if upstream not in kept_out]
-        others = any(
-            looks[other]["serves"] and set(upstreams.get(other, [])) - kept_out for other in engines if other != name
+        known = list(dict.fromkeys(upstream for gateway in gateways for upstream in gateway.get(name, [])))
+        own = [upstream for upstream in known if upstream not in kept_out]
+        # Where engines serve on sockets each gateway has its own.
+        others = all(
+            any(looks[other]["serves"] and set(gateway.get(other, [])) - kept_out for other in engines if other != name)
+            for gateway in gateways
+            if name in gateway
         )
-        reached = bool(own) or not upstreams.get(name)
+        reached = bool(own) or not known
         found.append(
             Step(
                 engine=name,
@@ -144,13 +148,17 @@ def _processes(hosts: Mapping[str, Mapping[str, Any]], engine: str) -> dict[str,
     }
 
 
-def _upstreams(hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the names of each engine's upstreams, by the engine's name."""
-    found: dict[str, list[str]] = {}
-    gateways = [host["gateway"] for _name, host in sorted(hosts.items()) if host["gateway"] is not None]
-    for upstream in gateways[0]["upstreams"] if gateways else []:
-        if upstream["engine"] is not None:
-            found.setdefault(upstream["engine"], []).append(upstream["name"])
+def _gateways(hosts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, list[str]]]:
+    """Return for each gateway the names of each engine's upstreams, by the engine's name."""
+    found = []
+    for _name, host in sorted(hosts.items()):
+        if host["gateway"] is None:
+            continue
+        upstreams: dict[str, list[str]] = {}
+        for upstream in host["gateway"]["upstreams"]:
+            if upstream["engine"] is not None:
+                upstreams.setdefault(upstream["engine"], []).append(upstream["name"])
+        found.append(upstreams)
     return found
 
 

@@ -69,7 +69,7 @@ def host_evidence(made: Mapping[str, Any], name: str) -> dict[str, Any]:
     accounts = [engine["user"] for engine in host["engines"]][:1]
     units = {"hardened-vllm-firewall.service": unit("root")}
     for engine in host["engines"]:
-        units[engine["unit"]] = unit(engine["user"])
+        units[engine["unit"]] = unit(engine["user"]) | ({"UMask": "0007"} if engine["socket"] else {})
     if host["gateway"]:
         accounts.append("hardened-vllm-gateway")
         units["hardened-vllm-gateway.service"] = unit("hardened-vllm-gateway")
@@ -191,9 +191,10 @@ def _sockets(host: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     yield socket("tcp", "127.0.0.1", 25, _owner("master", "root", "postfix.service"))
     for engine in host["engines"]:
         vllm = _owner("python", "vllm", engine["unit"], "vllm")
-        if engine["api"]:
+        if engine["api"] and not engine["socket"]:
             yield socket("tcp", engine["api"]["address"], engine["api"]["port"], vllm)
-        yield socket("tcp", "::", 40123, vllm)
+        if any(listener["name"] == "fabric-ephemeral" for listener in host["listeners"]):
+            yield socket("tcp", "::", 40123, vllm)
     if host["gateway"]:
         for one in host["gateway"]["listen"]:
             nginx = _owner("nginx", "hardened-vllm-gateway", "hardened-vllm-gateway.service")
@@ -213,6 +214,10 @@ def _files(host: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
         if engine["tls"]:
             yield file(f"/etc/hardened-vllm/{engine['name']}/tls.pem", "0640", group="vllm")
             yield file(f"/etc/hardened-vllm/{engine['name']}/client.pem", "0600")
+        if engine["socket"]:
+            owners = (engine["user"], engine["socket"]["group"])
+            yield file(engine["socket"]["directory"], "2750", *owners, "directory")
+            yield file(engine["api"]["socket"], "0770", *owners, "socket")
         for base in ("/var/cache", "/var/lib", "/run"):
             yield file(f"{base}/{engine['directory']}", "0700", engine["user"], engine["group"], "directory")
         for path in engine["read_paths"]:

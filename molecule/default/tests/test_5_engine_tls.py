@@ -46,7 +46,7 @@ def test_neither_playbook_turns_it_on_by_the_way(service: Service, head: Console
     before = pid(head)
     for name, said in (
         ("site", "-e site_restart_ok=true"),
-        ("upgrade", "engine.tls asks for --ssl-cert-reqs and --ssl-certfile"),
+        ("upgrade", "engine.tls and engine.listener ask for --ssl-cert-reqs and --ssl-certfile"),
     ):
         run = play(name, **MUTUAL)
         assert run.code != 0 and said in " ".join(run.text.split()), run.text

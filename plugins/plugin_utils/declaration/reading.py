@@ -109,6 +109,7 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
     if values["engine"] is not None:
         rules.check_owned(values, report)
         upstream.check_upstream_tls(values, report)
+        upstream.check_listener(values, report)
     secrets.check_secrets(values, report)
     if values["engine"] is not None and values["topology"] is not None:
         topology_rules.check_topology(declaration, report)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from .gateway_schema import GATEWAY, TENANT
 from .kinds import Choice, Field, Integer, ListOf, MapOf, Record, Scalar, Text
 from .topology_schema import BETWEEN, PLACEMENT, RAY, STAGE, TOPOLOGY
-from .upstream import ENGINE_TLS
+from .upstream import UPSTREAM
 from .words import (
     ADDRESS,
     ADDRESS_BLOCK,
@@ -143,11 +143,11 @@ INSTALL = Record(
 ENGINE = Record(
     "engine",
     {
-        "port": Field(PORT, "Port of vLLM's HTTP server on the fabric address.", 8000),
+        "port": Field(PORT, "Port of vLLM's HTTP server on the fabric address, with listener tcp.", 8000),
         "master_port": Field(PORT, "Port of the torch.distributed rendezvous.", 29501),
         "data_parallel_port": Field(PORT, "Port of the data parallel handshake.", 29550),
         "ephemeral_ports": Field(PORTS, "Range the kernel takes ports from; opened between peers only.", "40000-44999"),
-        "tls": Field(ENGINE_TLS, "TLS between gateways and engines; plain HTTP on the fabric when left out."),
+        **UPSTREAM,
         **PLACEMENT,
         "ray": Field(RAY, "Ports of the Ray cluster, with executor ray.", {}),
         "arguments": Field(MapOf(FLAG, Scalar()), "Further options of vllm serve, passed through; no secrets.", {}),

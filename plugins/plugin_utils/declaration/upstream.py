@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""TLS between gateways and engines: what is declared, and the rules that look at more than one value of it."""
+"""Between gateways and engines, TLS or a unix socket: what is declared, and the rules that look at more than one value of it."""
 
 from __future__ import annotations
 
@@ -44,6 +44,16 @@ ENGINE_TLS = Record(
     },
 )
 
+# Of the record ``engine``.
+UPSTREAM: dict[str, Field] = {
+    "listener": Field(
+        Choice(("tcp", "unix")),
+        "What vLLM's HTTP server listens on: tcp, a port of the fabric address; unix, a socket for the gateway on the same host and nobody else.",
+        "tcp",
+    ),
+    "tls": Field(ENGINE_TLS, "TLS between gateways and engines; plain HTTP on the fabric when left out."),
+}
+
 SERVER = ("certificate", "key", "authority")
 CLIENT = tuple(f"client_{name}" for name in SERVER)
 HERE = "vllm_cluster.engine.tls"
@@ -64,6 +74,33 @@ def check_upstream_tls(values: Mapping[str, Any], report: Report) -> None:
                 "TLS together with transfer",
                 "plain HTTP, because your router of prefill and decode speaks with the engines, not the gateway",
                 "Remove engine.tls, or transfer.",
+            )
+        )
+
+
+def check_listener(values: Mapping[str, Any], report: Report) -> None:
+    """Refuse a unix socket for whom it would not lead to the engines, and TLS on it."""
+    if values["engine"]["listener"] != "unix":
+        return
+    here = "vllm_cluster.engine.listener"
+    if values["engine"]["tls"] is not None:
+        report(
+            Problem(
+                here,
+                "socket-tls",
+                "unix together with engine.tls",
+                "one of them, because what goes over a unix socket never leaves the host",
+                "Remove engine.tls, or set listener to tcp.",
+            )
+        )
+    if values["transfer"] is not None:
+        report(
+            Problem(
+                here,
+                "socket-behind-router",
+                "unix together with transfer",
+                "tcp, because your router of prefill and decode speaks with engines on other hosts",
+                "Remove listener, or transfer.",
             )
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 from ..declaration.model import Declaration, Host
 from ..declaration.topology_schema import STAGES
 from .egress import egress_sets
+from .endpoint import endpoint
 from .gateway import monitor_sources
 from .media import CONTROL as MEDIA_CONTROL
 from .media import ENGINES, own_proxy
@@ -89,12 +90,13 @@ def engine_listeners(
 
 def _seat_ports(declaration: Declaration, seat: Seat) -> list[dict[str, Any]]:
     found = transfer_ports(declaration, seat)
-    if seat.api:
+    where = endpoint(declaration, seat)
+    if seat.api and "port" in where:
         found.append(
             {
                 "name": "api",
-                "ports": str(declaration.values["engine"]["port"] + seat.local),
-                "bind": str(seat.host.legs["fabric"].primary),
+                "ports": str(where["port"]),
+                "bind": where["address"],
                 "sources": ["gateways"],
                 "control": "NET-02",
                 "why": "vLLM's HTTP server, for the gateways only",

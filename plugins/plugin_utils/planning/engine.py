@@ -11,6 +11,7 @@ from typing import Any
 
 from ..declaration.model import Declaration
 from .egress import install_destinations, model_destinations
+from .endpoint import endpoint, endpoint_arguments, socket_part
 from .media import item_limits, proxy_environment
 from .parallel import arguments
 from .ray import ray_environment, uses_ray
@@ -77,21 +78,21 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
     """Return the plan of one vLLM process."""
     values = declaration.values
     engine = values["engine"]
-    leg = seat.host.legs["fabric"]
     return {
         "name": seat.name,
         "unit": f"hardened-vllm-{seat.name}.service",
         "directory": USER if seat.local == 0 else f"{USER}-{seat.name}",
         "user": USER,
         "group": USER,
-        "argv": _argv(declaration, seat, str(leg.primary)),
+        "argv": _argv(declaration, seat),
         "environment": _environment(declaration, seat),
         "secret_arguments": {"api-key": "upstream"} if seat.api else {},
         "devices": list(engine["devices"]),
         "accelerators": accelerators(declaration, seat),
         "read_paths": [values["model"]["path"], *([values["cache"]["config"]] if values["cache"] is not None else [])],
         "memory_max": engine["memory_max"],
-        "api": {"address": str(leg.primary), "port": engine["port"] + seat.local} if seat.api else None,
+        "api": endpoint(declaration, seat) if seat.api else None,
+        "socket": socket_part(declaration, seat),
         "tls": upstream_tls(declaration) if seat.api else None,
         "model": values["model"]["name"],
         "group_name": seat.group.name,
@@ -102,13 +103,12 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
     }
 
 
-def _argv(declaration: Declaration, seat: Seat, address: str) -> list[str]:
+def _argv(declaration: Declaration, seat: Seat) -> list[str]:
     values = declaration.values
     engine, model = values["engine"], values["model"]
     words = ["serve", model["path"], "--served-model-name", model["name"]]
     words += arguments(declaration, seat)
-    if seat.api:
-        words += ["--host", address, "--port", str(engine["port"] + seat.local)]
+    words += endpoint_arguments(declaration, seat)
     words += tls_arguments(declaration, seat)
     words += transfer_arguments(declaration, seat)
     own = [["--allowed-media-domains", *(sorted(values["media"]["allowed_domains"]) or [MEDIA_DISABLED])]]

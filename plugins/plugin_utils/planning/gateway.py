@@ -13,6 +13,7 @@ from typing import Any
 from .. import catalogue
 from ..declaration.model import Declaration, Host
 from ..declaration.tenants import expiry, key_digest
+from .endpoint import endpoint, on_socket
 from .topology import Seat
 from .upstream_tls import upstream_tls
 
@@ -40,7 +41,7 @@ def gateway_part(declaration: Declaration, host: Host, taken: list[Seat]) -> dic
         "server_name": gateway["server_name"],
         "tls": tls_part(declaration),
         "syslog": gateway["syslog"],
-        "upstreams": _upstreams(declaration, taken),
+        "upstreams": _upstreams(declaration, host, taken),
         "upstream_secret": "upstream",
         "upstream_tls": upstream_tls(declaration),
         "balancing": gateway["balancing"],
@@ -78,8 +79,8 @@ def tls_part(declaration: Declaration) -> dict[str, Any]:
     return tls
 
 
-def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, Any]]:
-    transfer, port = declaration.values["transfer"], declaration.values["engine"]["port"]
+def _upstreams(declaration: Declaration, host: Host, taken: list[Seat]) -> list[dict[str, Any]]:
+    transfer = declaration.values["transfer"]
     if transfer is not None:
         # A request has to see a prefill and a decode engine: the operator's router on this gateway sends it there.
         return [
@@ -88,13 +89,12 @@ def _upstreams(declaration: Declaration, taken: list[Seat]) -> list[dict[str, An
     return [
         {
             "name": seat.host.name if seat.local == 0 else f"{seat.host.name}-{seat.local}",
-            "address": str(seat.host.legs["fabric"].primary),
-            "port": port + seat.local,
+            **endpoint(declaration, seat),
             "engine": seat.group.name,
             "host": seat.host.name,
         }
         for seat in taken
-        if seat.api
+        if seat.api and (seat.host.name == host.name or not on_socket(declaration))
     ]
 
 

@@ -30,11 +30,15 @@ def _work(host: Mapping[str, Any], members: Mapping[str, list[str]]) -> str:
     for engine in host["engines"]:
         group = engine["group_name"]
         place = f"{engine['name']}: node {engine['rank']} of {group} ({len(members[group])} node(s))"
-        parts.append(f"{place}, serves {engine['model']}" if engine["api"] else f"{place}, no HTTP")
+        parts.append(f"{place}, serves {engine['model']}{_door(engine)}" if engine["api"] else f"{place}, no HTTP")
     if host["gateway"] is not None:
         tenants = ", ".join(tenant["name"] for tenant in host["gateway"]["tenants"])
         parts.append(f"gateway {host['gateway']['server_name']} for {tenants}")
     return "; ".join(parts)
+
+
+def _door(engine: Mapping[str, Any]) -> str:
+    return f" to the gateway of this host at {engine['api']['socket']}" if engine["socket"] else ""
 
 
 def _listener(listener: Mapping[str, Any], sets: Mapping[str, Mapping[str, list[str]]]) -> str:

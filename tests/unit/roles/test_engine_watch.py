@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from support import tls
+from support import tls, unix
 
 SCRIPT = Path(__file__).resolve().parents[3] / "roles/engine/files/etc/hardened-vllm/engine/watch.py"
 SPEC = importlib.util.spec_from_file_location("engine_watch", SCRIPT)
@@ -76,6 +76,15 @@ def told(tmp_path: Path) -> Iterator[dict[str, Any]]:
     }
     server.shutdown()
     server.server_close()
+
+
+def test_an_engine_on_a_socket_is_asked_there(told: dict[str, Any], tmp_path: Path) -> None:
+    there = {**told, "address": None, "port": None, "socket": str(tmp_path / "api.sock")}
+    with unix.serving(tmp_path / "api.sock", Engine):
+        assert watch.silence(there) == ""
+        Engine.answers[1] = (200, 0)
+        assert "an answer without a token" in watch.silence(there)
+    assert watch.silence(there).startswith("rank 0 generates nothing: ConnectionRefusedError")
 
 
 def test_tokens_from_every_rank_are_no_silence(told: dict[str, Any]) -> None:

@@ -37,11 +37,12 @@ SMALL: dict[str, Any] = {"routes": ["chat"], "balancing": "session"}
 
 
 def part(engine: dict[str, Any] | None = None, **gateway: Any) -> dict[str, Any]:
-    """Return a gateway's part of a plan for two engines, two tenants and a monitor."""
+    """Return a gateway's part of a plan for two engines (on sockets those of its own host), two tenants and a monitor."""
     store = [] if gateway["routes"] == ["chat"] else ["responses-store"]
     proved = {"certificate": "CN=b,O=Example"} if "tls" in gateway else {}
+    on_socket = (engine or {}).get("listener") == "unix"
     legs = {"fabric": ["10.20.1.20"], "management": ["10.20.2.20"], "edge": ["192.0.2.20"]}
-    engines = {
+    engines: dict[str, Any] = {
         f"engine{number}": {"roles": ["engine"], "node": {"addresses": {"fabric": [f"10.20.1.{number}"]}}}
         for number in (1, 2)
     }
@@ -66,8 +67,8 @@ def part(engine: dict[str, Any] | None = None, **gateway: Any) -> dict[str, Any]
             "secrets_directory": "/srv/secrets",
         },
         {
-            **engines,
-            "gateway1": {"roles": ["gateway"], "node": {"addresses": legs}},
+            **({} if on_socket else engines),
+            "gateway1": {"roles": ["engine", "gateway"] if on_socket else ["gateway"], "node": {"addresses": legs}},
             "monitor1": {"roles": ["monitor"], "node": {"addresses": {"management": ["10.20.2.30"]}}},
         },
         datetime.date(2026, 1, 1),
@@ -97,10 +98,13 @@ def gixy(directory: Path) -> list[str]:
     return [finding["plugin"] for finding in json.loads(done.stdout)]
 
 
+ON_SOCKET: dict[str, Any] = {**EVERYTHING, "engine": {"listener": "unix", "engines_per_node": 2}}
 WITH_TLS: dict[str, Any] = {**EVERYTHING, "engine": {"tls": {"client": True}}}
 
 
-@pytest.mark.parametrize("gateway", [EVERYTHING, SMALL, WITH_TLS], ids=["everything", "small", "TLS to the engines"])
+@pytest.mark.parametrize(
+    "gateway", [EVERYTHING, SMALL, WITH_TLS, ON_SOCKET], ids=["everything", "small", "TLS to the engines", "sockets"]
+)
 def test_gixy_finds_nothing(tmp_path: Path, gateway: dict[str, Any]) -> None:
     rendered(tmp_path, gateway)
     assert gixy(tmp_path) == []
@@ -183,3 +187,16 @@ def test_over_tls_no_way_leads_to_an_engine_without_it(tmp_path: Path) -> None:
     assert all(f"proxy_ssl_{words}" in texts["nginx.conf"] for words in wanted)
     texts = rendered(tmp_path, EVERYTHING)
     assert "proxy_ssl" not in texts["nginx.conf"] and "https://" not in texts["locations.conf"]
+
+
+def test_engines_on_sockets_are_reached_there_and_nowhere_else(tmp_path: Path) -> None:
+    texts = rendered(tmp_path, ON_SOCKET, gateway_drained=["gateway1-1"])
+    servers = re.findall(r"server (\S+) max_fails=2 fail_timeout=5s(?: (down))?;", texts["upstreams.conf"])
+    sockets = [f"/run/hardened-vllm-{name}/api.sock" for name in ("engine", "engine-1")]
+    assert servers == [(f"unix:{sockets[0]}", ""), (f"unix:{sockets[1]}", "down")]
+    assert re.findall(r"proxy_pass (\S+);", texts["monitor.conf"]) == [
+        f"http://unix:{path}:{asked}" for path in sockets for asked in ("/health", "/metrics")
+    ]
+    assert ":8000" not in "".join(texts.values())
+    assert "keepalive 64;" in texts["upstreams.conf"]
+    assert "proxy_set_header Host llm.example.org;" in texts["upstreams.conf"]

@@ -44,6 +44,7 @@ CHECKS: dict[str, Check] = {
         units.unit_files,
         files.secret_files,
         files.cache_files,
+        files.engine_sockets,
         files.model_files,
         files.access_log,
         processes.planned_processes,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ...planning.endpoint import GATEWAY_USER
 from ..evidence import File
 from ..view import Absent, Finding, Looked, Said, Unchecked, View
-from .host import GATEWAY_USER, shown_file, user_rights
+from .host import shown_file, user_rights
 
 GATEWAY_SECRETS = ("keys.conf", "authorization.conf")
 LOG = "/var/log/hardened-vllm-gateway"
@@ -97,6 +98,30 @@ def cache_files(view: View) -> Iterator[Said]:
                 strange = inner["owner"] not in (engine["user"], "root")
                 if inner["path"].startswith(f"{path}/") and strange:
                     yield _wrong(view, "ENG-15", inner, f"files of {engine['user']}'s only")
+
+
+def engine_sockets(view: View) -> Iterator[Said]:
+    """Judge whether nobody but the gateway gets to the sockets engines serve on."""
+    engines = [engine for engine in view.engines if engine["socket"] is not None]
+    if not engines:
+        yield Absent("no engine is planned here that serves on a socket")
+        return
+    files = _files(view, "GW-12")
+    if not isinstance(files, Sequence):
+        yield files
+        return
+    known = {file["path"]: file for file in files}
+    for engine in engines:
+        group = engine["socket"]["group"]
+        wanted = {engine["socket"]["directory"]: ("directory", "2750"), engine["api"]["socket"]: ("socket", "0770")}
+        for path, (kind, mode) in wanted.items():
+            file = known.get(path)
+            if file is None:
+                yield Unchecked(f"{path} was not seen", "GW-12")
+            elif (file["kind"], file["mode"], file["owner"], file["group"]) == (kind, mode, engine["user"], group):
+                yield Looked("GW-12", f"{path} {shown_file(file)}")
+            else:
+                yield _wrong(view, "GW-12", file, f"{kind} {mode} {engine['user']}:{group}", f"{file['kind']} ")
 
 
 def _foreign_caches(view: View, files: Sequence[File]) -> Iterator[Said]:

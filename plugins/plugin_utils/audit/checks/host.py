@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...planning.endpoint import GATEWAY_USER
 from ...planning.engine import USER
 from ...planning.media import USER as MEDIA_USER
 from ...problems import Severity
 from ..evidence import Account, Listener
 from ..view import Absent, Looked, Said, Unchecked, View, in_ports, is_loopback
 
-GATEWAY_USER = "hardened-vllm-gateway"
 # Clients of DHCP and time listen without being services.
 CLIENTS = (68, 123, 323, 546)
 NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false")

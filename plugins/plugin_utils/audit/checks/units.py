@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ...planning.endpoint import GATEWAY_USER
 from ...problems import Severity
 from ..view import Absent, Looked, Said, Unchecked, View
-from .host import GATEWAY_USER
 
 FIREWALL = "hardened-vllm-firewall.service"
 GATEWAY = "hardened-vllm-gateway.service"
@@ -32,8 +32,10 @@ CONFINED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("RestrictNamespaces", ("yes", "")),
     ("AmbientCapabilities", ("", "cap_net_bind_service")),
     ("CapabilityBoundingSet", ("", "cap_net_bind_service")),
-    ("UMask", ("0077",)),
 )
+PRIVATE = (("UMask", ("0077",)),)
+# The socket of an API is for its group too.
+SHARED = (("UMask", ("0007",)),)
 ENGINE_ONLY: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("PrivateUsers", ("yes", "self")),
     ("PrivateIPC", ("yes",)),
@@ -92,7 +94,8 @@ def engine_unit(view: View) -> Iterator[Said]:
     if not view.engines:
         yield Absent("no engine is planned here")
     for engine in view.engines:
-        yield from _confined(view, "ENG-17", engine["unit"], engine["user"], (*CONFINED, *ENGINE_ONLY))
+        wanted = (*CONFINED, *(SHARED if engine["socket"] else PRIVATE), *ENGINE_ONLY)
+        yield from _confined(view, "ENG-17", engine["unit"], engine["user"], wanted)
 
 
 def gateway_unit(view: View) -> Iterator[Said]:
@@ -100,7 +103,7 @@ def gateway_unit(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    yield from _confined(view, "GW-09", GATEWAY, GATEWAY_USER, CONFINED)
+    yield from _confined(view, "GW-09", GATEWAY, GATEWAY_USER, (*CONFINED, *PRIVATE))
 
 
 def unit_files(view: View) -> Iterator[Said]:

@@ -247,3 +247,12 @@ def test_with_another_unit_both_come_back(certified: Node) -> None:
     certified.restore()
     assert certified.text("tls.pem") == "-----BEGIN\nfirst\n\ncertificate\n"
     assert certified.text(UNIT) == "old"
+
+
+def test_what_a_running_engine_reads_again_comes_back_in_place(certified: Node) -> None:
+    """Another node failed to stage: this one's engine runs on, and would lose sight of a file that is renamed over."""
+    file = certified.root / "tls.pem"
+    before = file.stat().st_ino
+    certified.renew("-----BEGIN\nnext\n", unit="new")
+    certified.restore(stop=False)
+    assert (file.read_text(), file.stat().st_ino) == ("-----BEGIN\nfirst\n\ncertificate\n", before)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_api, engine_unit
 from ansible_collections.hardened.vllm.plugins.modules import engine_ready
-from support import tls
+from support import tls, unix
 
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789"
 RUNNING = engine_unit.Unit("engine.service", "loaded", "active", "running", "success", 0, 0, True, False)
@@ -131,6 +131,16 @@ def test_one_token_is_enough(look, engine: Engine) -> None:
     result = look()
     assert (result["progress"], result["problem"], result["tokens"]) == ("ready", "", {0: 1})
     assert engine.requests == [0]
+
+
+def test_an_api_on_a_socket_is_asked_there(look, engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    assert engine.server is not None
+    with unix.serving(path, engine.server.RequestHandlerClass):
+        result = look(api={"address": None, "port": None, "socket": str(path)}, measure=True)
+    assert (result["progress"], result["tokens"], result["likelihood"]) == ("ready", {0: 1}, [-1.0, -2.0])
+    assert "ConnectionRefusedError" in look(api={"socket": str(path)})["problem"]
+    assert "FileNotFoundError" in look(api={"socket": f"{path}.none"})["problem"]
 
 
 def test_every_rank_gives_a_token_of_its_own(look, engine: Engine) -> None:

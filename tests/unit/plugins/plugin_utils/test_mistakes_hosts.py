@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from support.mistakes import SOUND, Mistake, addresses, both, check_sentence, numbered, probed, put, sized
 
+LISTENER = "vllm_cluster.engine.listener"
+
 EARLY = {"chain": "first", "type": "nat", "hook": "prerouting", "priority": -150, "policy": "accept"}
+
+NIXL = {"connector": "nixl", "router_port": 9000}
 
 IN_TIME = {**EARLY, "chain": "usual", "priority": -100}
 
@@ -52,6 +56,16 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "hosts.engine1.vllm_node.addresses.fabric",
         addresses("engine1", "fabric", ["fd20:1::11"]),
     ),
+    ("socket-apart", "hosts.engine1", put("cluster/engine", {"listener": "unix"})),
+    ("socket-apart", "hosts.gateway1", put("cluster/engine", {"listener": "unix"})),
+    ("socket-tls", LISTENER, put("cluster/engine", {"listener": "unix", "tls": {}})),
+    (
+        "socket-behind-router",
+        LISTENER,
+        both(put("cluster/engine", {"listener": "unix"}), put("cluster/transfer", NIXL)),
+    ),
+    ("bad-value", LISTENER, put("cluster/engine", {"listener": "socket"})),
+    ("argument-owned", "vllm_cluster.engine.arguments.uds", put("cluster/engine", {"arguments": {"uds": "/run/x"}})),
     ("address-not-on-host", "hosts.engine1.vllm_node.addresses.fabric", probed({"addresses": {"fd20:1::11": "eth1"}})),
     (
         "addresses-apart",

@@ -60,6 +60,21 @@ def test_two_replicas_change_one_after_the_other() -> None:
     assert rollout.interruption([first, second], {"a": look(), "b": look()}, 600) == ""
 
 
+def test_gateways_with_engines_of_their_own_each_have_nobody_else() -> None:
+    """Where engines serve on sockets: what drains one engine drains it at its own gateway, whose clients have no other."""
+    apart = hosts({"a": ["n1"], "b": ["n2"]}, {})
+    del apart["gateway"]
+    for node, name in (("n1", "a"), ("n2", "b")):
+        apart[node]["gateway"] = {"upstreams": [{"name": node, "engine": name}]}
+    first, second = steps(apart, {"a": look(), "b": look()}, {})
+    assert (first["drain"], first["alone"]) == (["n1"], True)
+    assert (second["drain"], second["alone"]) == (["n2"], True)
+    apart["n1"]["gateway"]["upstreams"].append({"name": "n1-1", "engine": "c"})
+    apart["n1"]["engines"].append(process("c"))
+    found = steps(apart, {"a": look(), "b": look(), "c": look()}, {})
+    assert {step["engine"]: step["alone"] for step in found} == {"a": False, "b": True, "c": False}
+
+
 def test_what_is_as_declared_is_not_drained() -> None:
     first, second = steps(PAIR, {"a": look(restart=False), "b": look()}, {})
     assert (first["engine"], first["restart"], first["drain"], first["readmit"]) == ("a", False, [], [])

@@ -135,3 +135,62 @@ def test_an_open_port_nobody_asked_is_not_checked() -> None:
     given.reach[0][1]["open"] = [443, 9100]
     told = [one.why for one in say("bare_server", given) if isinstance(one, Unchecked)]
     assert len(told) == 1 and "tcp 9100 of" in told[0]
+
+
+def on_socket() -> View:
+    """One host with an engine on a socket and its gateway, as planned."""
+    cluster, hosts = audit.declaration("replicas", (11,))
+    host = hosts["engine11"]
+    host["roles"] = ["engine", "gateway"]
+    host["node"]["addresses"]["edge"] = ["192.0.2.11"]
+    made = audit.make_plan({**cluster, "engine": {"listener": "unix"}}, {"engine11": host}, audit.TODAY)
+    evidence: Any = copy.deepcopy(audit.host_evidence(made, "engine11"))
+    return View("engine11", audit.TODAY, made, made["hosts"]["engine11"], evidence)
+
+
+SOCKET = "/run/hardened-vllm-engine/api.sock"
+
+
+@pytest.mark.parametrize(
+    ("path", "spoilt", "found"),
+    [
+        (SOCKET, {"mode": "0777"}, "socket 0777 vllm:hardened-vllm-gateway"),
+        (SOCKET, {"group": "vllm"}, "socket 0770 vllm:vllm"),
+        (SOCKET, {"kind": "link"}, "link 0770 vllm:hardened-vllm-gateway"),
+        ("/run/hardened-vllm-engine", {"mode": "0755"}, "directory 0755 vllm:hardened-vllm-gateway"),
+        ("/run/hardened-vllm-engine", {"owner": "mallory"}, "directory 2750 mallory:hardened-vllm-gateway"),
+    ],
+)
+def test_an_engines_socket_is_for_its_gateway_alone(path: str, spoilt: dict[str, str], found: str) -> None:
+    given = on_socket()
+    assert all(isinstance(said, Looked) for said in say("engine_sockets", given)), "as planned it passes"
+    assert given.evidence is not None
+    next(file for file in given.evidence["files"] or [] if file["path"] == path).update(spoilt)  # type: ignore[typeddict-item]
+    (finding,) = [said for said in say("engine_sockets", given) if isinstance(said, Finding)]
+    assert (finding.control, finding.place, finding.found) == ("GW-12", path, found)
+
+
+def test_an_engine_on_a_socket_has_the_umask_for_it_and_no_port() -> None:
+    given = on_socket()
+    for check in ("engine_unit", "listening_sockets", "planned_processes", "cache_files"):
+        said = say(check, given)
+        assert said and not [one for one in said if isinstance(one, Finding)], check
+    assert given.evidence is not None
+    (given.evidence["units"] or {})["hardened-vllm-engine.service"]["UMask"] = "0077"
+    (finding,) = [one for one in say("engine_unit", given) if isinstance(one, Finding)]
+    assert (finding.found, finding.expected) == ("0077", "0007")
+    (given.evidence["listeners"] or []).append(
+        audit.socket(
+            "tcp", "10.20.0.12", 8000, {**audit._owner("python", "vllm", "hardened-vllm-engine.service", "vllm")}
+        )  # type: ignore[arg-type]
+    )
+    (finding,) = [one for one in say("listening_sockets", given) if isinstance(one, Finding)]
+    assert finding.place == "tcp 8000 on 10.20.0.12"
+
+
+def test_a_socket_nobody_saw_is_not_checked() -> None:
+    given = on_socket()
+    assert given.evidence is not None
+    given.evidence["files"] = [file for file in given.evidence["files"] or [] if file["path"] != SOCKET]
+    assert [type(said) for said in say("engine_sockets", given)] == [Looked, Unchecked]
+    assert [type(said) for said in say("engine_sockets", view())] == [Absent]

@@ -33,13 +33,25 @@ def wrapped(plain: socket.socket, tls: dict[str, Any]) -> ssl.SSLSocket:
     return context.wrap_socket(plain, server_hostname=tls["name"])
 
 
+def connected(told: dict[str, Any], timeout: float) -> socket.socket:
+    """Return a connection to the engine, on its socket where it has one; OSError when nobody listens there."""
+    if not told.get("socket"):
+        return socket.create_connection((told["address"], told["port"]), timeout)
+    connection = socket.socket(socket.AF_UNIX)
+    with contextlib.ExitStack() as closing:
+        closing.callback(connection.close)
+        connection.settimeout(timeout)
+        connection.connect(told["socket"])
+        closing.pop_all()
+    return connection
+
+
 def exchange(told: dict[str, Any], method: str, path: str, body: Any, headers: dict[str, str], timeout: float) -> Any:
     """Return (status, body as text) of one request to the engine; OSError or HTTPException when there is no answer."""
-    connection = http.client.HTTPConnection(told["address"], told["port"], timeout=timeout)
+    connection = http.client.HTTPConnection(told.get("address") or "localhost", told.get("port"))
     with contextlib.closing(connection):
-        if told.get("tls"):
-            connection.connect()
-            connection.sock = wrapped(connection.sock, told["tls"])
+        plain = connected(told, timeout)
+        connection.sock = wrapped(plain, told["tls"]) if told.get("tls") else plain
         connection.request(method, path, json.dumps(body) if body else None, headers)
         answer = connection.getresponse()
         return answer.status, answer.read(8 * 1024 * 1024).decode("utf-8", "replace")
