@@ -23,6 +23,8 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 
 # The names of fetched files begin otherwise.
 MANIFEST = ".manifest.json"
+# Stays beside the revisions: nodes that share a filesystem find each other by it.
+LOCK = ".lock"
 # Up to this size a file is read again each time; larger ones, which are weights, only when asked.
 SMALL = 64 << 20
 PAUSE_SECONDS = 1
@@ -168,15 +170,18 @@ def look(wanted):
         return _hub(wanted, scratch, True)
 
 
-def fetch(wanted):
+def fetch(wanted, thorough=False):
     """Fetch, check and move into place; returns the files, ``{name: {"bytes", "sha256"}}``.
 
-    Whatever goes wrong, ``wanted.path`` stays as it was; what came is kept for the next run. Raises ModelError.
+    None when another run that was waited for has put them in place. Whatever goes wrong, ``wanted.path`` stays as it was; what came is kept
+    for the next run. Raises ModelError.
     """
     _keep_what_is_not_ours(wanted)
     with _told(wanted):
         os.makedirs(wanted.folder, mode=0o755, exist_ok=True)
         with _alone(wanted):
+            if why_fetch(wanted, thorough) is None:
+                return None
             os.makedirs(wanted.partial, mode=0o700, exist_ok=True)
             scratch = os.path.join(wanted.partial, ".scratch")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -205,10 +210,22 @@ def _told(wanted):
 @contextlib.contextmanager
 def _alone(wanted):
     try:
-        with files.exclusive(wanted.folder, seconds=5):
+        with files.exclusive(wanted.folder, wanted.timeout, LOCK):
             yield
     except files.FileProblem:
-        raise ModelError("another run is fetching into %s; wait for it to end" % wanted.folder) from None
+        raise ModelError(
+            "another run has been fetching into %s for %d s, on this node or on one that shares it; %d bytes of this revision have come so far."
+            " Wait for it to end and run again. Nothing was changed." % (wanted.folder, wanted.timeout, _come(wanted))
+        ) from None
+
+
+def _come(wanted):
+    """Return the bytes of an unfinished fetch."""
+    total = 0
+    for name in _below(wanted.partial):
+        with contextlib.suppress(FileNotFoundError):
+            total += os.lstat(os.path.join(wanted.partial, name)).st_size
+    return total
 
 
 def _reuse(wanted):
@@ -284,10 +301,6 @@ def _finish(wanted, found):
         "endpoint": wanted.endpoint,
         "files": recorded,
     }
-    with open(os.path.join(wanted.partial, MANIFEST), "w", encoding="utf-8") as handle:
-        json.dump(manifest, handle, indent=1, sort_keys=True)
-        handle.write("\n")
     for folder, _folders, _names in os.walk(wanted.partial):
         os.chmod(folder, 0o755)  # noqa: S103 the service reads it
-    os.sync()
-    files.swap(wanted.partial, wanted.path)
+    files.place(wanted.partial, wanted.path, MANIFEST, manifest)

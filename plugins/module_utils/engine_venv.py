@@ -156,11 +156,7 @@ def _build(wanted):
         "bytes": size,
         "packages": contents.packages,
     }
-    with open(os.path.join(wanted.partial, MANIFEST), "w", encoding="utf-8") as handle:
-        json.dump(manifest, handle, indent=1, sort_keys=True)
-        handle.write("\n")
-    os.sync()
-    files.swap(wanted.partial, wanted.path)
+    files.place(wanted.partial, wanted.path, MANIFEST, manifest)
     return {"python": contents.python, "packages": len(contents.packages), "bytes": size}
 
 

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import grp
+import json
 import os
 import pwd
 import secrets
@@ -263,10 +264,36 @@ def swap(made, path):
     shutil.rmtree(former, ignore_errors=True)
 
 
+def place(made, path, name, manifest):
+    """Swap the directory ``made`` for ``path`` with ``manifest`` (a dict) in it as ``name``, on disk before anybody sees it."""
+    os.sync()
+    with open(os.path.join(made, name), "w", encoding="utf-8") as handle:
+        json.dump({**manifest, "placed": time.time()}, handle, indent=1, sort_keys=True)
+        handle.write("\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    swap(made, path)
+
+
+def placed(manifest):
+    """Return when the directory of a ``manifest`` (its path) was put in place, in seconds since 1970; 0.0 when that is not known."""
+    try:
+        with open(manifest, encoding="utf-8") as handle:
+            return float(json.load(handle)["placed"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0.0
+
+
 @contextlib.contextmanager
-def exclusive(folder="/run", seconds=60):
-    """Hold the host's lock for batches of files; FileProblem when another run keeps it for ``seconds``."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def exclusive(folder="/run", seconds=60, name=None):
+    """Hold the host's lock for batches of files; FileProblem when another run keeps it for ``seconds``.
+
+    A folder that hosts share needs a file of that ``name`` in it for the lock, since NFS locks no directories between them.
+    """
+    if name is None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    else:
+        descriptor = os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + seconds
         while True:
