@@ -19,6 +19,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     engine_hub,
     engine_hub_files,
     files,
+    placement,
 )
 
 # The names of fetched files begin otherwise.
@@ -95,7 +96,7 @@ def why_fetch(wanted, thorough=False):
     if not os.path.isdir(wanted.path):
         return "%s does not exist" % wanted.path
     try:
-        recorded = _recorded(wanted)
+        recorded = _recorded(wanted.path)
         if wanted.digest not in (None, digest_of(recorded)):
             return "%s has the digest %s, declared is %s" % (wanted.path, digest_of(recorded), wanted.digest)
         there = set(_below(wanted.path))
@@ -107,9 +108,9 @@ def why_fetch(wanted, thorough=False):
     return None
 
 
-def _recorded(wanted):
-    """Return what the manifest says of the files in place. Raises what reading JSON raises."""
-    with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
+def _recorded(path):
+    """Return what the manifest says of the files in ``path``. Raises what reading JSON raises."""
+    with open(os.path.join(path, MANIFEST), encoding="utf-8") as handle:
         return json.load(handle)["files"]
 
 
@@ -135,10 +136,10 @@ def _differs(wanted, name, recorded, thorough):
     return read and engine_hub_files.digests(path, info.st_size)["sha256"] != promised["sha256"]
 
 
-def strangers(wanted):
-    """Return the files in place that the revision does not have (sorted); None where no manifest says what it has."""
+def strangers(path):
+    """Return the files in ``path`` that the revision there does not have (sorted); None where no manifest says what it has."""
     try:
-        return sorted(set(_below(wanted.path)) - {MANIFEST} - set(_recorded(wanted)))
+        return sorted(set(_below(path)) - {MANIFEST} - set(_recorded(path)))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -150,7 +151,7 @@ def _keep_what_is_not_ours(wanted):
             "%s is a symbolic link; expected a directory. Mount the larger filesystem there instead. Nothing was changed."
             % wanted.path
         )
-    found = strangers(wanted) if os.path.isdir(wanted.path) and os.listdir(wanted.path) else []
+    found = strangers(wanted.path) if os.path.isdir(wanted.path) and os.listdir(wanted.path) else []
     if found is None:
         raise ModelError(
             "%s has to be fetched, and is there without a manifest of ours, so that nobody knows what would be lost. Move it elsewhere. "
@@ -303,4 +304,4 @@ def _finish(wanted, found):
     }
     for folder, _folders, _names in os.walk(wanted.partial):
         os.chmod(folder, 0o755)  # noqa: S103 the service reads it
-    files.place(wanted.partial, wanted.path, MANIFEST, manifest)
+    placement.place(wanted.partial, wanted.path, MANIFEST, manifest)

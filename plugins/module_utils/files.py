@@ -9,11 +9,9 @@ import contextlib
 import errno
 import fcntl
 import grp
-import json
 import os
 import pwd
 import secrets
-import shutil
 import stat
 import time
 from dataclasses import dataclass, field, replace
@@ -247,41 +245,6 @@ class Transaction:
             except FileProblem as problem:
                 problems.append(str(problem))
         return problems
-
-
-def swap(made, path):
-    """Rename the directory ``made`` to ``path``, beside it. One that is there is replaced; who has its files open keeps them."""
-    former = os.path.join(os.path.dirname(path), ".%s.former" % os.path.basename(path))
-    shutil.rmtree(former, ignore_errors=True)
-    if os.path.isdir(path):
-        os.rename(path, former)
-    try:
-        os.rename(made, path)
-    except OSError:
-        if os.path.isdir(former):
-            os.rename(former, path)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
-
-
-def place(made, path, name, manifest):
-    """Swap the directory ``made`` for ``path`` with ``manifest`` (a dict) in it as ``name``, on disk before anybody sees it."""
-    os.sync()
-    with open(os.path.join(made, name), "w", encoding="utf-8") as handle:
-        json.dump({**manifest, "placed": time.time()}, handle, indent=1, sort_keys=True)
-        handle.write("\n")
-        handle.flush()
-        os.fsync(handle.fileno())
-    swap(made, path)
-
-
-def placed(manifest):
-    """Return when the directory of a ``manifest`` (its path) was put in place, in seconds since 1970; 0.0 when that is not known."""
-    try:
-        with open(manifest, encoding="utf-8") as handle:
-            return float(json.load(handle)["placed"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return 0.0
 
 
 @contextlib.contextmanager

@@ -193,7 +193,7 @@ def have(params, check_mode):
     )
     reason = engine_model.why_fetch(wanted, params["thorough"])
     if reason is None:
-        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted)}
+        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted.path)}
     if not params["fetch"]:
         raise engine_model.ModelError("%s, and fetching was not allowed. Nothing was changed." % reason)
     head = "fetch %s at %s: %s\n" % (wanted.repository, wanted.revision, reason)
@@ -201,7 +201,7 @@ def have(params, check_mode):
         return {"changed": True, "reason": reason, "diff": {"prepared": head}}
     files = engine_model.look(wanted) if check_mode else engine_model.fetch(wanted, params["thorough"])
     if files is None:
-        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted)}
+        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted.path)}
     lines = ["%s (%d bytes)\n" % (name, file["bytes"]) for name, file in sorted(files.items())]
     result = {
         "changed": True,

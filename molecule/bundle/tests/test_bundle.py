@@ -227,3 +227,31 @@ def test_a_package_that_was_changed_restarts_nothing_unasked(
     code, said = play("site", bundle_release=release, hub_revision=SECOND, site_restart_ok=True)
     assert code == 0, said
     assert serving() != before
+
+
+def test_what_nobody_plans_or_runs_can_be_removed(
+    play: Callable, serving: Callable, console: Callable[[str], Console]
+) -> None:
+    before = serving()
+    told = {"bundle_release": before[0].split("/")[1], "hub_revision": SECOND, "prune_models": True}
+    there = f"ls /opt/hardened-vllm/engine {MODELS}"
+    full = [console(name).shell(there) for name in ENGINES]
+    assert all(FIRST in said and "0.30.0" in said for said in full)
+    code, said = play("prune", **told)
+    assert code == 0 and "Freed 0 bytes (nothing to remove)" in said and said.count("changed=0 ") == 3, said
+    done = runs.play(
+        "bundle", CHECKOUT / "playbooks/prune.yml", "--check", "--diff", timeout=PLAY_SECONDS, prune_keep=0, **told
+    )
+    assert done.code == 0, done.text
+    assert re.search(rf"remove {MODELS}/{FIRST} \([1-9]\d{{6}} bytes\)", done.text), done.text
+    assert f"keep {MODELS}/{SECOND}: planned" in done.text
+    assert [console(name).shell(there) for name in ENGINES] == full
+    code, said = play("prune", prune_keep=0, **told)
+    assert code == 0, said
+    for name in ENGINES:
+        left = console(name).shell(there)
+        assert FIRST not in left and "0.30.0" not in left
+        assert SECOND in left and told["bundle_release"] in left
+    assert serving() == before
+    code, said = play("site", **told)
+    assert code == 0 and said.count("changed=0 ") == 3, said

@@ -410,7 +410,7 @@ def test_what_somebody_else_put_there_is_never_removed(hub: Hub, tmp_path: Path)
     added.parent.mkdir()
     added.write_text("mine")
     assert engine_model.why_fetch(order) is None
-    assert engine_model.strangers(order) == ["adapters/lora.safetensors"]
+    assert engine_model.strangers(order.path) == ["adapters/lora.safetensors"]
     Path(order.path, "config.json").unlink()
     for step in (engine_model.look, engine_model.fetch):
         with pytest.raises(engine_model.ModelError, match=r"would remove adapters/lora\.safetensors"):

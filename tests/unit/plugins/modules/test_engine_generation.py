@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils import batch, commands, engine_unit, files
+from ansible_collections.hardened.vllm.plugins.module_utils import batch, commands, engine_unit, files, placement
 from ansible_collections.hardened.vllm.plugins.module_utils.engine_generation import Kept
 from ansible_collections.hardened.vllm.plugins.modules import engine_generation
 
@@ -142,7 +142,7 @@ def test_what_was_put_in_place_after_the_start_is_owed_a_restart_until_there_was
     """Whichever run put it there: one that died before its restart leaves nothing else behind."""
     node.works()
     (node.root / ".model.partial").mkdir()
-    files.place(str(node.root / ".model.partial"), str(node.root / "model"), "manifest.json", {"format": 1})
+    placement.place(str(node.root / ".model.partial"), str(node.root / "model"), "manifest.json", {"format": 1})
     manifests = (str(node.root / "model/manifest.json"), str(node.root / "none/manifest.json"))
     for seconds, replaced in ((60.0, [str(node.root / "model")]), (0.0, []), (0.001, [])):
         monkeypatch.setattr(engine_unit, "age", lambda _name, seconds=seconds: seconds)
