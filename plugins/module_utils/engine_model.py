@@ -19,10 +19,13 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     engine_hub,
     engine_hub_files,
     files,
+    placement,
 )
 
 # The names of fetched files begin otherwise.
 MANIFEST = ".manifest.json"
+# Stays beside the revisions: nodes that share a filesystem find each other by it.
+LOCK = ".lock"
 # Up to this size a file is read again each time; larger ones, which are weights, only when asked.
 SMALL = 64 << 20
 PAUSE_SECONDS = 1
@@ -93,7 +96,7 @@ def why_fetch(wanted, thorough=False):
     if not os.path.isdir(wanted.path):
         return "%s does not exist" % wanted.path
     try:
-        recorded = _recorded(wanted)
+        recorded = _recorded(wanted.path)
         if wanted.digest not in (None, digest_of(recorded)):
             return "%s has the digest %s, declared is %s" % (wanted.path, digest_of(recorded), wanted.digest)
         there = set(_below(wanted.path))
@@ -105,9 +108,9 @@ def why_fetch(wanted, thorough=False):
     return None
 
 
-def _recorded(wanted):
-    """Return what the manifest says of the files in place. Raises what reading JSON raises."""
-    with open(os.path.join(wanted.path, MANIFEST), encoding="utf-8") as handle:
+def _recorded(path):
+    """Return what the manifest says of the files in ``path``. Raises what reading JSON raises."""
+    with open(os.path.join(path, MANIFEST), encoding="utf-8") as handle:
         return json.load(handle)["files"]
 
 
@@ -133,10 +136,10 @@ def _differs(wanted, name, recorded, thorough):
     return read and engine_hub_files.digests(path, info.st_size)["sha256"] != promised["sha256"]
 
 
-def strangers(wanted):
-    """Return the files in place that the revision does not have (sorted); None where no manifest says what it has."""
+def strangers(path):
+    """Return the files in ``path`` that the revision there does not have (sorted); None where no manifest says what it has."""
     try:
-        return sorted(set(_below(wanted.path)) - {MANIFEST} - set(_recorded(wanted)))
+        return sorted(set(_below(path)) - {MANIFEST} - set(_recorded(path)))
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -148,7 +151,7 @@ def _keep_what_is_not_ours(wanted):
             "%s is a symbolic link; expected a directory. Mount the larger filesystem there instead. Nothing was changed."
             % wanted.path
         )
-    found = strangers(wanted) if os.path.isdir(wanted.path) and os.listdir(wanted.path) else []
+    found = strangers(wanted.path) if os.path.isdir(wanted.path) and os.listdir(wanted.path) else []
     if found is None:
         raise ModelError(
             "%s has to be fetched, and is there without a manifest of ours, so that nobody knows what would be lost. Move it elsewhere. "
@@ -168,15 +171,18 @@ def look(wanted):
         return _hub(wanted, scratch, True)
 
 
-def fetch(wanted):
+def fetch(wanted, thorough=False):
     """Fetch, check and move into place; returns the files, ``{name: {"bytes", "sha256"}}``.
 
-    Whatever goes wrong, ``wanted.path`` stays as it was; what came is kept for the next run. Raises ModelError.
+    None when another run that was waited for has put them in place. Whatever goes wrong, ``wanted.path`` stays as it was; what came is kept
+    for the next run. Raises ModelError.
     """
     _keep_what_is_not_ours(wanted)
     with _told(wanted):
         os.makedirs(wanted.folder, mode=0o755, exist_ok=True)
         with _alone(wanted):
+            if why_fetch(wanted, thorough) is None:
+                return None
             os.makedirs(wanted.partial, mode=0o700, exist_ok=True)
             scratch = os.path.join(wanted.partial, ".scratch")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -205,10 +211,22 @@ def _told(wanted):
 @contextlib.contextmanager
 def _alone(wanted):
     try:
-        with files.exclusive(wanted.folder, seconds=5):
+        with files.exclusive(wanted.folder, wanted.timeout, LOCK):
             yield
     except files.FileProblem:
-        raise ModelError("another run is fetching into %s; wait for it to end" % wanted.folder) from None
+        raise ModelError(
+            "another run has been fetching into %s for %d s, on this node or on one that shares it; %d bytes of this revision have come so far."
+            " Wait for it to end and run again. Nothing was changed." % (wanted.folder, wanted.timeout, _come(wanted))
+        ) from None
+
+
+def _come(wanted):
+    """Return the bytes of an unfinished fetch."""
+    total = 0
+    for name in _below(wanted.partial):
+        with contextlib.suppress(FileNotFoundError):
+            total += os.lstat(os.path.join(wanted.partial, name)).st_size
+    return total
 
 
 def _reuse(wanted):
@@ -282,10 +300,6 @@ def _finish(wanted, found):
         "endpoint": wanted.endpoint,
         "files": recorded,
     }
-    with open(os.path.join(wanted.partial, MANIFEST), "w", encoding="utf-8") as handle:
-        json.dump(manifest, handle, indent=1, sort_keys=True)
-        handle.write("\n")
     for folder, _folders, _names in os.walk(wanted.partial):
         os.chmod(folder, 0o755)  # noqa: S103 the service reads it
-    os.sync()
-    files.swap(wanted.partial, wanted.path)
+    placement.place(wanted.partial, wanted.path, MANIFEST, manifest)

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
 
-from ansible_collections.hardened.vllm.plugins.module_utils import commands
+from ansible_collections.hardened.vllm.plugins.module_utils import commands, placement
 
 JOURNAL_LINES = 20
 _CAUSE = re.compile(r"(?!.*\b(?:WARNING|INFO|DEBUG)\b).*\b(?:[A-Za-z]+(?:Error|Exception)|error): \S")
@@ -83,6 +84,13 @@ def age(name):
     if said.get("ActiveState") != "active" or not begun:
         return 0.0
     return round(time.monotonic() - begun, 1)
+
+
+def started_without(name, manifests):
+    """Return the directories of ``manifests`` (paths) that were put in place after the unit's process was started, list of str."""
+    running = age(name) if manifests else 0.0
+    begun = time.time() - running
+    return [os.path.dirname(path) for path in manifests if running and placement.placed(path) > begun]
 
 
 def start(name):

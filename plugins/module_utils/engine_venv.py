@@ -17,6 +17,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     engine_python,
     engine_relocation,
     files,
+    placement,
 )
 
 MANIFEST = "manifest.json"
@@ -148,7 +149,7 @@ def _build(wanted):
         engine_python.expect_release(python, contents, wanted.version)
     except engine_python.PythonError as problem:
         raise engine_pip.InstallError("installed, but not usable: %s" % problem) from None
-    size = _disk_size(wanted.partial)
+    size = placement.disk_size(wanted.partial)
     manifest = {
         "format": 1,
         "package": wanted.package,
@@ -157,11 +158,7 @@ def _build(wanted):
         "bytes": size,
         "packages": contents.packages,
     }
-    with open(os.path.join(wanted.partial, MANIFEST), "w", encoding="utf-8") as handle:
-        json.dump(manifest, handle, indent=1, sort_keys=True)
-        handle.write("\n")
-    os.sync()
-    files.swap(wanted.partial, wanted.path)
+    placement.place(wanted.partial, wanted.path, MANIFEST, manifest)
     return {"python": contents.python, "packages": len(contents.packages), "bytes": size}
 
 
@@ -186,11 +183,3 @@ def _told(wanted):
     except commands.CommandError as error:
         what = "installing %s %s" % (wanted.package, wanted.version)
         raise engine_pip.failure(what, wanted.root, error) from None
-
-
-def _disk_size(path):
-    total = 0
-    for folder, _folders, names in os.walk(path):
-        for name in names:
-            total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-    return total

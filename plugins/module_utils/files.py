@@ -12,7 +12,6 @@ import grp
 import os
 import pwd
 import secrets
-import shutil
 import stat
 import time
 from dataclasses import dataclass, field, replace
@@ -248,25 +247,16 @@ class Transaction:
         return problems
 
 
-def swap(made, path):
-    """Rename the directory ``made`` to ``path``, beside it. One that is there is replaced; who has its files open keeps them."""
-    former = os.path.join(os.path.dirname(path), ".%s.former" % os.path.basename(path))
-    shutil.rmtree(former, ignore_errors=True)
-    if os.path.isdir(path):
-        os.rename(path, former)
-    try:
-        os.rename(made, path)
-    except OSError:
-        if os.path.isdir(former):
-            os.rename(former, path)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
-
-
 @contextlib.contextmanager
-def exclusive(folder="/run", seconds=60):
-    """Hold the host's lock for batches of files; FileProblem when another run keeps it for ``seconds``."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def exclusive(folder="/run", seconds=60, name=None):
+    """Hold the host's lock for batches of files; FileProblem when another run keeps it for ``seconds``.
+
+    A folder that hosts share needs a file of that ``name`` in it for the lock, since NFS locks no directories between them.
+    """
+    if name is None:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    else:
+        descriptor = os.open(os.path.join(folder, name), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + seconds
         while True:

@@ -98,6 +98,13 @@ options:
     description: Something else that the engine runs has changed, so that it must restart even if no file differs.
     type: bool
     default: false
+  manifests:
+    description:
+      - Manifests of directories the engine runs, written by M(hardened.vllm.engine_install) and M(hardened.vllm.engine_model). A
+        directory that was put in place after the unit's process was started asks for a restart, whichever run has put it there.
+    type: list
+    elements: path
+    default: []
   start_seconds:
     description:
       - How long the engine took from its start to the first token, with O(state=proven). Kept for the next change, which says
@@ -144,6 +151,11 @@ restart_needed:
       that an interrupted run left unproven.
   returned: with O(state=staged)
   type: bool
+replaced:
+  description: Directories of O(manifests) that the process was started without.
+  returned: with O(state=staged)
+  type: list
+  elements: str
 runs:
   description: Whether the unit runs now.
   returned: with O(state=staged)
@@ -177,7 +189,8 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 )
 
 UNITS = "/etc/systemd/system"
-STOP_SECONDS = 300
+# systemd ends it before, after the unit's TimeoutStopSec.
+STOP_SECONDS = 3600
 # vLLM reads the value from YAML and hands it to its argument parser, where a leading dash makes it an option.
 READABLE_SECRET = re.compile(r"[A-Za-z0-9._~+/=][A-Za-z0-9._~+/=-]*")
 
@@ -208,6 +221,7 @@ def argument_spec():
         },
         "secrets": {"type": "dict", "default": {}, "no_log": True},
         "restart": {"type": "bool", "default": False},
+        "manifests": {"type": "list", "elements": "path", "default": []},
         "start_seconds": {"type": "float", "default": 0},
         "stop": {"type": "bool", "default": True},
     }
@@ -255,10 +269,12 @@ def staged(module, kept):
     unproven = kept.exists() or wanted.unfinished()
     live = {entry["path"] for entry in params["files"] if entry.get("live")}
     started_with = [change for change in changes if change.path not in live]
+    replaced = engine_unit.started_without(params["unit"], params["manifests"])
     result = {
         "changed": bool(changes) or unproven or not unit.enabled,
         "changed_paths": [change.path for change in changes],
-        "restart_needed": bool(started_with) or unproven or params["restart"] or not unit.running,
+        "restart_needed": bool(started_with or replaced) or unproven or params["restart"] or not unit.running,
+        "replaced": replaced,
         "runs": unit.running,
         "progress": "ready",
         "start_seconds": kept.start_seconds(),

@@ -17,6 +17,7 @@ description:
     A revision without weights in safetensors is an error.
   - Every file is checked against the checksum the hub gives for the revision. It is fetched beside its place and moved there by a
     rename when it is complete, so that a failed or interrupted run changes nothing; the next one goes on where it ended.
+  - Nodes that share the directory wait for the one that fetches, as long as O(timeout_seconds), and find the model in place then.
   - The result belongs to root, is read-only, and holds C(.manifest.json) with a SHA-256 digest per file.
 options:
   repository:
@@ -79,9 +80,13 @@ options:
     description: Whether a revision that is not in place, or not as it was fetched, may be fetched. When not, that is an error.
     type: bool
     default: true
+  ask:
+    description: Whether the hub is asked in check mode. When not, what is in place is looked at, and nothing is called.
+    type: bool
+    default: true
 attributes:
   check_mode:
-    description: Asks the hub which files there are, and fails for what could not be fetched. Fetches none.
+    description: Asks the hub which files there are, and fails for what could not be fetched, unless O(ask) is false. Fetches none.
     support: full
   diff_mode:
     description: Shows the reason, and the files that would be fetched.
@@ -109,11 +114,11 @@ strangers:
   elements: str
 files:
   description: The files with their size in bytes, and with their C(sha256) when they were fetched.
-  returned: when they were or would be fetched
+  returned: when they were or would be fetched, and the hub was asked
   type: dict
 bytes:
   description: Size of all of them.
-  returned: when they were or would be fetched
+  returned: as RV(files)
   type: int
 digest:
   description: SHA-256 over the lines that C(sha256sum) prints for all files, sorted by name; the same on every node.
@@ -157,6 +162,7 @@ def argument_spec():
         "stall_seconds": {"type": "int", "default": 60},
         "thorough": {"type": "bool", "default": False},
         "fetch": {"type": "bool", "default": True},
+        "ask": {"type": "bool", "default": True},
     }
 
 
@@ -187,12 +193,16 @@ def have(params, check_mode):
     )
     reason = engine_model.why_fetch(wanted, params["thorough"])
     if reason is None:
-        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted)}
+        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted.path)}
     if not params["fetch"]:
         raise engine_model.ModelError("%s, and fetching was not allowed. Nothing was changed." % reason)
-    files = engine_model.look(wanted) if check_mode else engine_model.fetch(wanted)
-    lines = ["%s (%d bytes)\n" % (name, file["bytes"]) for name, file in sorted(files.items())]
     head = "fetch %s at %s: %s\n" % (wanted.repository, wanted.revision, reason)
+    if check_mode and not params["ask"]:
+        return {"changed": True, "reason": reason, "diff": {"prepared": head}}
+    files = engine_model.look(wanted) if check_mode else engine_model.fetch(wanted, params["thorough"])
+    if files is None:
+        return {"changed": False, "reason": "", "strangers": engine_model.strangers(wanted.path)}
+    lines = ["%s (%d bytes)\n" % (name, file["bytes"]) for name, file in sorted(files.items())]
     result = {
         "changed": True,
         "reason": reason,

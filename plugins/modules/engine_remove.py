@@ -70,7 +70,8 @@ UNITS = "/etc/systemd/system"
 PREFIX = "hardened-vllm-"
 SUFFIX = ".service"
 TREE_PARENTS = ("/var/lib", "/var/cache", "/opt")
-STOP_SECONDS = 300
+# systemd ends it before, after the unit's TimeoutStopSec.
+STOP_SECONDS = 3600
 
 
 def refuse_wide_trees(trees):

@@ -7,6 +7,8 @@ ranks but the first it needs the ``--stand-in-peer`` H, where ``--headless --hos
 serves nobody and ends with status 3. Without --stand-in-ranks it says that it is no vLLM and ends with status 3. Other options of vLLM are
 accepted and ignored.
 
+Told to end, it lets the requests it has end within ``--shutdown-timeout`` seconds and answers new ones with status 500, as vLLM 0.32.0 does.
+
 Asked to complete "fall silent" it generates nothing any more, for anybody, and answers /health and /metrics as before.
 
 A wheel may carry a behaviour, for one rank: ``works``, ``crashes`` at start, or ``garbage``: it answers as quickly as any
@@ -17,8 +19,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import socket
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -42,12 +47,29 @@ class Handler(BaseHTTPRequestHandler):
     judgement = -2.0
     silent = False
     tokens: dict[int, int]
+    ending = False
+    running = 0
+    lock = threading.Lock()
 
     def do_POST(self) -> None:
+        with self.lock:
+            taken = not self.ending
+            Handler.running += taken
+        try:
+            self.complete(taken)
+        finally:
+            with self.lock:
+                Handler.running -= taken
+
+    def complete(self, taken: bool) -> None:
+        """Answer a completion, or say that it was not ``taken``."""
         rank = int(self.headers.get("X-data-parallel-rank", 0))
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers["Authorization"] not in [f"Bearer {key}" for key in self.keys]:
             self.answer(401, b'{"error":"Unauthorized"}')
+            return
+        if not taken:
+            self.answer(500, b'{"error":{"message":"cannot schedule new futures after shutdown"}}')
             return
         if asked.get("prompt") == SILENCE:
             Handler.silent = True
@@ -115,6 +137,14 @@ def fail(seconds: float) -> None:
     sys.exit(3)
 
 
+def leave(seconds: float) -> None:
+    """End the process with the requests it has, or after ``seconds``."""
+    Handler.ending, deadline = True, time.monotonic() + seconds
+    while Handler.running and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os._exit(0)
+
+
 def behave() -> None:
     """Load as the wheel's behaviour says."""
     told = json.loads(BEHAVIOUR.read_text(encoding="utf-8"))
@@ -131,6 +161,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--stand-in-ranks", type=int, default=1 if BEHAVIOUR.exists() else None)
     parser.add_argument("--stand-in-fails-after", type=float)
+    parser.add_argument("--shutdown-timeout", type=float, default=0)
     parser.add_argument("--headless", action="store_true")
     parser.add_argument("--stand-in-peer", default="")
     parser.add_argument("--host")
@@ -152,6 +183,8 @@ def main() -> None:
     Handler.keys = tuple(keys) if isinstance(keys, list) else (keys,)
     Handler.peer = given.stand_in_peer
     Handler.tokens = dict.fromkeys(range(given.stand_in_ranks), 0)
+    ending = threading.Thread(target=leave, args=(given.shutdown_timeout,), daemon=True)
+    signal.signal(signal.SIGTERM, lambda *_told: ending.is_alive() or ending.start())
     Server((given.host, given.port), Handler).serve_forever()
 
 

@@ -136,7 +136,7 @@ def test_the_model_of_the_hub_is_what_is_served(console: Callable[[str], Console
         )
         assert f"serve {MODELS}/{FIRST} " in shell(f"systemctl show -P ExecStart {UNIT}")
         kept = shell(f"stat -c '%U %a' {MODELS}/{FIRST} {MODELS}/{FIRST}/model.safetensors; ls -A {MODELS}")
-        assert kept == f"root 755\nroot 444\n{FIRST}\n"
+        assert kept == f"root 755\nroot 444\n.lock\n{FIRST}\n"
         assert shell(f"grep -rl {TOKEN} /srv /etc /run/systemd /var/lib/hardened-vllm 2>/dev/null || true") == ""
 
 
@@ -182,4 +182,76 @@ def test_a_model_that_is_spoilt_touches_nothing_and_the_sound_one_serves(
     for name in ENGINES:
         shell = console(name).shell
         assert f"serve {MODELS}/{SECOND} " in shell(f"systemctl show -P ExecStart {UNIT}")
-        assert shell(f"ls -A {MODELS}").split() == [FIRST, SECOND], "the former one stays for a way back"
+        assert shell(f"ls {MODELS}").split() == [FIRST, SECOND], "the former one stays for a way back"
+
+
+def test_what_was_damaged_is_mended_without_a_restart_that_nobody_asked_for(
+    play: Callable, serving: Callable, hub: Callable[[str, str], None], console: Callable[[str], Console]
+) -> None:
+    """A run that dies after the fetch leaves the restart owed."""
+    before, shell = serving(), console("engine1").shell
+    told = {"bundle_release": before[0].split("/")[1], "hub_revision": SECOND}
+    hub(f"/opt/hub/{SECOND}", SECOND)
+    shell(f"chmod u+w {MODELS}/{SECOND}/config.json; echo '{{}}' > {MODELS}/{SECOND}/config.json")
+    code, said = play("site", **told)
+    assert code != 0
+    assert f"files in {MODELS}/{SECOND} changed after they were fetched: config.json" in said, said
+    assert "Nothing was changed. Engine engine1 runs" in said and "Engine engine2 runs" not in said
+    assert shell(f"cat {MODELS}/{SECOND}/config.json") == "{}\n"
+    done = runs.play("bundle", CHECKOUT / "playbooks/site.yml", "--tags=engine_install", timeout=PLAY_SECONDS, **told)
+    assert done.code == 0, done.text
+    assert shell(f"cat {MODELS}/{SECOND}/config.json") != "{}\n"
+    assert serving() == before
+    code, said = play("site", **told)
+    assert code != 0
+    assert f"{MODELS}/{SECOND} was replaced after the engine had started" in said, said
+    assert serving() == before
+    code, said = play("upgrade", **told)
+    assert code == 0, said
+    assert [one == other for one, other in zip(serving(), before, strict=True)] == [False, True]
+    code, said = play("site", **told)
+    assert code == 0 and said.count("changed=0 ") == 3, said
+
+
+def test_a_package_that_was_changed_restarts_nothing_unasked(
+    play: Callable, serving: Callable, console: Callable[[str], Console]
+) -> None:
+    before = serving()
+    release = before[0].split("/")[1]
+    record = f"/opt/hardened-vllm/engine/{release}/lib/python3*/site-packages/vllm-*.dist-info/RECORD"
+    console("engine1").shell(f"echo 'added,,' >> {record}")
+    code, said = play("site", bundle_release=release, hub_revision=SECOND)
+    assert code != 0
+    assert f"packages in /opt/hardened-vllm/engine/{release} changed after the installation: vllm" in said, said
+    assert serving() == before
+    code, said = play("site", bundle_release=release, hub_revision=SECOND, site_restart_ok=True)
+    assert code == 0, said
+    assert serving() != before
+
+
+def test_what_nobody_plans_or_runs_can_be_removed(
+    play: Callable, serving: Callable, console: Callable[[str], Console]
+) -> None:
+    before = serving()
+    told = {"bundle_release": before[0].split("/")[1], "hub_revision": SECOND, "prune_models": True}
+    there = f"ls /opt/hardened-vllm/engine {MODELS}"
+    full = [console(name).shell(there) for name in ENGINES]
+    assert all(FIRST in said and "0.30.0" in said for said in full)
+    code, said = play("prune", **told)
+    assert code == 0 and "Freed 0 bytes (nothing to remove)" in said and said.count("changed=0 ") == 3, said
+    done = runs.play(
+        "bundle", CHECKOUT / "playbooks/prune.yml", "--check", "--diff", timeout=PLAY_SECONDS, prune_keep=0, **told
+    )
+    assert done.code == 0, done.text
+    assert re.search(rf"remove {MODELS}/{FIRST} \([1-9]\d{{6}} bytes\)", done.text), done.text
+    assert f"keep {MODELS}/{SECOND}: planned" in done.text
+    assert [console(name).shell(there) for name in ENGINES] == full
+    code, said = play("prune", prune_keep=0, **told)
+    assert code == 0, said
+    for name in ENGINES:
+        left = console(name).shell(there)
+        assert FIRST not in left and "0.30.0" not in left
+        assert SECOND in left and told["bundle_release"] in left
+    assert serving() == before
+    code, said = play("site", **told)
+    assert code == 0 and said.count("changed=0 ") == 3, said

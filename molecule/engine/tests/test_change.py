@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from engine_lab import KEPT, SECRETS_FILE, UNIT, UNIT_FILE, Engine, converge, fails, playbook
@@ -101,9 +103,26 @@ def test_a_killed_worker_comes_back_by_itself(engine: Engine) -> None:
     engine.wait()
 
 
-def test_an_engine_that_somebody_stopped_is_started_again(engine: Engine) -> None:
-    engine.shell("systemctl stop hardened-vllm-firewall")
+def test_an_engine_that_somebody_stopped_ends_what_it_runs_and_is_started_again(engine: Engine) -> None:
+    """Of itself (--shutdown-timeout 0) vLLM 0.32.0 leaves such streams without an end, and waits for their clients to go."""
+
+    def stream() -> tuple[float, int, str]:
+        body = {"model": "tiny", "prompt": "Hello", "max_tokens": 480, "ignore_eos": True, "stream": True}
+        status, text = engine.request("/v1/completions", engine.key, body)
+        return time.monotonic(), status, text
+
+    with ThreadPoolExecutor(8) as pool:
+        streams = [pool.submit(stream) for _number in range(8)]
+        while not re.search(r"^vllm:num_requests_running\S* [1-9]", engine.request("/metrics")[1], re.MULTILINE):
+            assert not all(one.done() for one in streams), "they were over before they were seen"
+        begun = time.monotonic()
+        engine.shell("systemctl stop hardened-vllm-firewall")
+        assert time.monotonic() - begun < 60
     assert engine.show("ActiveState") == "inactive", "the engine must not outlive its firewall"
+    answers = [one.result() for one in streams]
+    assert any(ended > begun for ended, status, _text in answers if status == 200)
+    # What came too late was refused; what was begun has its end.
+    assert all(text.rstrip().endswith("data: [DONE]") for _ended, status, text in answers if status == 200)
     assert "changed=1 " in converge()
     assert engine.shell("systemctl is-active hardened-vllm-firewall").strip() == "active"
     assert engine.tokens() == 3

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from lab.testing import Console
-from lifecycle.support import nothing_lost
+from lifecycle.support import UNIT, nothing_lost
 
 PLAY_SECONDS = 900
 
@@ -22,11 +22,22 @@ def drained(secrets: Path) -> list[str]:
     return sorted(path.name for path in (secrets / "drained").glob("*"))
 
 
-def test_a_restart_without_draining_loses_streams(load: Callable, console: Callable[[str], Console]) -> None:
+def test_an_engine_that_dies_loses_streams(load: Callable, console: Callable[[str], Console]) -> None:
     with load() as ledger:
         time.sleep(3)  # streams have begun by then
-        console("engine1").shell("systemctl restart hardened-vllm-engine")
+        console("engine1").shell(f"systemctl kill --signal=KILL {UNIT}; sleep 1; systemctl start {UNIT}")
     assert any(line.startswith("streams") for line in ledger["failed"]), "else the ledger proves nothing"
+
+
+def test_a_restart_without_draining_ends_streams_and_refuses_what_comes(
+    load: Callable, console: Callable[[str], Console]
+) -> None:
+    """What was begun is answered whole (--shutdown-timeout). vLLM goes on to take requests meanwhile, and fails them."""
+    with load() as ledger:
+        time.sleep(3)
+        console("engine1").shell(f"systemctl restart {UNIT}")
+    assert ledger["failed"], "that is what draining is for"
+    assert all("HTTP/1.1 5" in line for line in ledger["failed"]), "no stream was cut"
 
 
 def test_an_upgrade_loses_nothing(load: Callable, play: Callable, standing: Callable, secrets: Path) -> None:

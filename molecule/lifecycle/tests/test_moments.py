@@ -83,7 +83,7 @@ def test_a_node_that_dies_in_the_middle(
 
 
 def test_site_restarts_nothing_that_serves(play: Callable, standing: Callable) -> None:
-    """Without the refusal every replica would restart at once, which test_a_restart_without_draining shows to lose streams."""
+    """Without the refusal every replica would restart at once, which test_a_restart_without_draining shows to lose requests."""
     before = standing()
     release = other(before[0].release)
     code, said = play("site", lifecycle_release=release)

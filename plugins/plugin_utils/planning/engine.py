@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from ..declaration.model import Declaration
@@ -39,7 +40,11 @@ SAFE_OPTIONS: dict[str, Any] = {
     "allowed-origins": "[]",
     "fingerprint-mode": "none",
     "load-format": "safetensors",
+    # Seconds that requests have to end in when the engine is told to.
+    "shutdown-timeout": 90,
 }
+# What an engine may take to let go of its devices after that, and the least it has as a whole.
+TEARDOWN_SECONDS, LEAST_STOP_SECONDS = 30, 120
 
 
 def install_part(declaration: Declaration) -> dict[str, Any]:
@@ -78,13 +83,14 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
     """Return the plan of one vLLM process."""
     values = declaration.values
     engine = values["engine"]
+    argv = _argv(declaration, seat)
     return {
         "name": seat.name,
         "unit": f"hardened-vllm-{seat.name}.service",
         "directory": USER if seat.local == 0 else f"{USER}-{seat.name}",
         "user": USER,
         "group": USER,
-        "argv": _argv(declaration, seat),
+        "argv": argv,
         "environment": _environment(declaration, seat),
         "secret_arguments": {"api-key": "upstream"} if seat.api else {},
         "devices": list(engine["devices"]),
@@ -100,7 +106,14 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
         "rank": seat.node,
         "data_parallel_ranks": ranks_behind(declaration, seat),
         "ready": {"timeout_seconds": engine["ready_timeout_seconds"]},
+        "stop": {"timeout_seconds": _stop_seconds(argv)},
     }
+
+
+def _stop_seconds(argv: Sequence[str]) -> int:
+    """Return the seconds after which whoever stops the process has to kill it: more than its requests may take."""
+    drain = [int(value) for option, value in pairwise(argv) if option == "--shutdown-timeout" and value.isdecimal()]
+    return max(LEAST_STOP_SECONDS, *(seconds + TEARDOWN_SECONDS for seconds in drain), 0)
 
 
 def _argv(declaration: Declaration, seat: Seat) -> list[str]:

@@ -19,6 +19,7 @@ OPTIONS = {
     "limit-mm-per-prompt": "a prompt may hold any number of media",
     "load-format": "weights may be files that hold code",
     "max-num-queued-reqs": "the queue of requests has no end",
+    "shutdown-timeout": "an engine that is stopped cuts off the requests it runs",
 }
 VARIABLES = {
     "VLLM_DO_NOT_TRACK": "usage is reported",

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -101,9 +102,56 @@ def test_what_is_fetched_is_what_was_promised_and_nothing_else(hub: Hub, tmp_pat
         assert path.read_bytes() == FILES[name]
         assert path.stat().st_mode & 0o777 == 0o444
     assert engine_model.why_fetch(order, thorough=True) is None
-    assert sorted(path.name for path in Path(order.folder).iterdir()) == [REVISION]
+    assert sorted(path.name for path in Path(order.folder).iterdir()) == [engine_model.LOCK, REVISION]
     asked = [path for path, _token, _range in hub.asked]
     assert not [path for path in asked if path.endswith((".py", ".bin", ".md", ".gitattributes"))]
+
+
+FETCH = """
+import sys
+from ansible_collections.hardened.vllm.plugins.module_utils import engine_model
+engine_model.PAUSE_SECONDS = 0
+revision, path, endpoint, timeout = sys.argv[1:]
+wanted = engine_model.Wanted("acme/tiny", revision, path, endpoint, sys.executable, stall=60, timeout=float(timeout))
+try:
+    found = engine_model.fetch(wanted)
+except engine_model.ModelError as problem:
+    sys.exit(str(problem))
+print("nothing" if found is None else sorted(found))
+"""
+
+
+def fetching(order: engine_model.Wanted, timeout: float = 60) -> subprocess.Popen[str]:
+    """A process that fetches, as another node that shares the filesystem does."""
+    argv = [sys.executable, "-c", FETCH, order.revision, order.path, order.endpoint, str(timeout)]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def test_who_shares_the_directory_waits_and_finds_the_model_in_place(hub: Hub, tmp_path: Path) -> None:
+    order, begun, go = wanted(hub, tmp_path), threading.Event(), threading.Event()
+
+    def slow(_handler: Handler, _content: bytes) -> bool:
+        begun.set()
+        go.wait(30)
+        return False
+
+    hub.spoil["model.safetensors"] = slow
+    first = fetching(order)
+    assert begun.wait(30)
+    second, third = fetching(order), fetching(order, timeout=0.2)
+    said = third.communicate(timeout=30)[1]
+    assert third.returncode == 1
+    assert (
+        "another run has been fetching into" in said and "bytes of this revision have come so far. Wait for it" in said
+    )
+    time.sleep(6)
+    assert second.poll() is None, "five seconds were what it had once"
+    go.set()
+    assert first.communicate(timeout=30)[0].strip() == str(KEPT)
+    assert second.communicate(timeout=30)[0].strip() == "nothing"
+    assert len(hub.asked) == 1 + len(KEPT), "one of them has fetched"
+    assert engine_model.why_fetch(order, thorough=True) is None
 
 
 def test_a_look_fetches_nothing(hub: Hub, tmp_path: Path) -> None:
@@ -368,7 +416,7 @@ def test_what_somebody_else_put_there_is_never_removed(hub: Hub, tmp_path: Path)
     added.parent.mkdir()
     added.write_text("mine")
     assert engine_model.why_fetch(order) is None
-    assert engine_model.strangers(order) == ["adapters/lora.safetensors"]
+    assert engine_model.strangers(order.path) == ["adapters/lora.safetensors"]
     Path(order.path, "config.json").unlink()
     for step in (engine_model.look, engine_model.fetch):
         with pytest.raises(engine_model.ModelError, match=r"would remove adapters/lora\.safetensors"):

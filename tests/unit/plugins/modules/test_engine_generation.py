@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils import batch, commands, engine_unit, files
+from ansible_collections.hardened.vllm.plugins.module_utils import batch, commands, engine_unit, files, placement
 from ansible_collections.hardened.vllm.plugins.module_utils.engine_generation import Kept
 from ansible_collections.hardened.vllm.plugins.modules import engine_generation
 
@@ -45,7 +46,7 @@ class Node:
             raise commands.CommandError(f"{self.refused}: refused")
         return ""
 
-    def stage(self, content: str = "new", key: str = KEY, restart: bool = False) -> dict:
+    def stage(self, content: str = "new", key: str = KEY, restart: bool = False, manifests: tuple = ()) -> dict:
         unit = {"path": str(self.root / UNIT), "content": content, "mode": "0644", **ME}
         secrets = {"path": str(self.root / "secrets.yaml"), "content": 'api-key: "@secret:upstream@"\n'}
         entries = [unit, {**secrets, "mode": "0640", **ME}]
@@ -55,6 +56,7 @@ class Node:
             "files": entries,
             "secrets": {"upstream": key},
             "restart": restart,
+            "manifests": list(manifests),
             "start_seconds": 0,
         }
         return engine_generation.staged(self, self.kept)
@@ -74,6 +76,7 @@ class Node:
             "files": [entry, {**served, "live": True, "secret": True}],
             "secrets": {"tls_key": pem},
             "restart": False,
+            "manifests": [],
             "start_seconds": 0,
         }
         return engine_generation.staged(self, self.kept)
@@ -131,6 +134,22 @@ def test_unchanged_files_need_a_restart_too_when(node: Node, unit: engine_unit.U
     node.unit = unit
     result = node.stage("old", restart=restart)
     assert (result["changed"], result["restart_needed"]) == (False, True)
+
+
+def test_what_was_put_in_place_after_the_start_is_owed_a_restart_until_there_was_one(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever run put it there: one that died before its restart leaves nothing else behind."""
+    node.works()
+    (node.root / ".model.partial").mkdir()
+    placement.place(str(node.root / ".model.partial"), str(node.root / "model"), "manifest.json", {"format": 1})
+    manifests = (str(node.root / "model/manifest.json"), str(node.root / "none/manifest.json"))
+    for seconds, replaced in ((60.0, [str(node.root / "model")]), (0.0, []), (0.001, [])):
+        monkeypatch.setattr(engine_unit, "age", lambda _name, seconds=seconds: seconds)
+        time.sleep(0.01)
+        result = node.stage("old", manifests=manifests)
+        assert (result["replaced"], result["restart_needed"]) == (replaced, bool(replaced))
+    assert node.stage("old")["replaced"] == []
 
 
 def test_a_change_keeps_the_former_state_private_until_it_is_proven(node: Node) -> None:

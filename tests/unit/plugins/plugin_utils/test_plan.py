@@ -248,6 +248,20 @@ def test_fields_of_an_option_keep_their_names() -> None:
     assert argv[-4:] == ["--kv-transfer-config.kv_connector_extra_config.a_b", "1", "--max-model-len", "8192"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option", "seconds"),
+    [({}, "90", 120), ({"shutdown_timeout": 600}, "600", 630), ({"shutdown-timeout": "0"}, "0", 120)],
+)
+def test_an_engine_has_longer_to_stop_than_its_requests_to_end(
+    arguments: dict[str, Any], option: str, seconds: int
+) -> None:
+    made = build("replicas", [11], engine={"arguments": arguments})["hosts"]["engine11"]["engines"][0]
+    argv = made["argv"]
+    assert argv.count("--shutdown-timeout") == 1
+    assert argv[argv.index("--shutdown-timeout") + 1] == option
+    assert made["stop"] == {"timeout_seconds": seconds}
+
+
 def calls(made: dict[str, Any], host: str) -> dict[str, tuple[str, str, str]]:
     rules = made["hosts"][host]["egress"]["rules"]
     return {rule["name"]: (rule["to"], rule["protocol"], rule["ports"]) for rule in rules}
