@@ -59,7 +59,7 @@ def test_requests_go_over_one_connection_to_the_socket_of_whatever_engine_is_the
         assert client.get("/v1/models").status_code == 502, "nginx starts before its engine does"
         for _start in range(2):
             with engine(path) as server:
-                answers = [client.get("/v1/models") for _ in range(5)]
+                answers = [client.get("/v1/models") for _number in range(5)]
                 assert [answer.json() for answer in answers] == [{"path": "/v1/models", "host": "localhost"}] * 5
                 assert len(server.taken) == 1
             assert client.get("/v1/models").status_code == 502
