@@ -219,7 +219,7 @@ def test_a_package_that_was_changed_restarts_nothing_unasked(
     before = serving()
     release = before[0].split("/")[1]
     record = f"/opt/hardened-vllm/engine/{release}/lib/python3*/site-packages/vllm-*.dist-info/RECORD"
-    console("engine1").shell(f"echo 'added,,' >> {record}")
+    console("engine1").shell(f"for file in {record}; do echo 'added,,' >> $file; done")
     code, said = play("site", bundle_release=release, hub_revision=SECOND)
     assert code != 0
     assert f"packages in /opt/hardened-vllm/engine/{release} changed after the installation: vllm" in said, said

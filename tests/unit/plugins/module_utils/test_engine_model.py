@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.hardened.vllm.plugins.module_utils import engine_hub_files, engine_model
+from ansible_collections.hardened.vllm.plugins.modules import engine_model as module
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
 import standin_systemd  # only found after the line above
@@ -397,6 +398,19 @@ def test_harm_to_a_directory_is_noticed(hub: Hub, tmp_path: Path, harm: str) -> 
     assert engine_model.why_fetch(order)
     engine_model.fetch(order)
     assert engine_model.why_fetch(order, thorough=True) is None
+
+
+def test_what_is_in_place_is_looked_at_without_the_hub_when_it_shall_not_be_asked(hub: Hub, tmp_path: Path) -> None:
+    order = wanted(hub, tmp_path)
+    engine_model.fetch(order)
+    Path(order.path, "config.json").unlink()
+    hub.asked.clear()
+    params = {name: option.get("default") for name, option in module.argument_spec().items()}
+    params |= {"repository": REPOSITORY, "revision": REVISION, "path": order.path, "endpoint": hub.url}
+    result = module.have({**params, "ask": False}, check_mode=True)
+    assert result["changed"] and result["reason"].endswith("changed after they were fetched: config.json")
+    assert hub.asked == []
+    assert not Path(order.path, "config.json").exists()
 
 
 def test_another_time_with_the_same_content_is_no_reason(hub: Hub, tmp_path: Path) -> None:
