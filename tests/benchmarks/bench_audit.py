@@ -3,17 +3,17 @@
 
 """What an audit costs: its scan of 65,535 ports of 8 hosts, its look at a host, and a whole run of the playbook by number of hosts.
 
-For the scan hosts are network namespaces behind one bridge, with a firewall that drops (nothing is answered, the slow case) or without one (everything is
-refused). For the whole run they are nodes of a lab of its own: systemd, SSH, no vLLM and no firewall, though declared as a cluster, so that the plan is
-compared and members look at each other. Remote executions and bytes are counted at ssh. Needs root, and for 32 nodes some 3 GiB of memory.
+Hosts are network namespaces behind one bridge, with a firewall that drops (nothing is answered, the slow case) or without one (everything is refused).
+For the whole run Ansible reaches them by a Python of their own, without SSH and without systemd; they are declared as a cluster that nobody set up, so the
+plan is compared and members look at each other. They share this machine's processes and files, of which each tells. Remote executions and what they
+brought back are counted at that Python. Needs root.
 
-Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_audit.py [most nodes]
+Usage: PYTHONPATH=.cache:tests python tests/benchmarks/bench_audit.py [most hosts]
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,10 +26,10 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-LAB, SIZES = "auditbench", (1, 8, 32)
-NETWORKS = {"fabric": "10.233.61.0/24", "management": "10.233.62.0/24", "edge": "10.233.63.0/24"}
+SIZES = (1, 8, 32)
 BRIDGE, PREFIX = "hvb-audit", "10.231.9"
 HOSTS = 8
+NETWORKS = {"fabric": f"{PREFIX}.0/24", "management": "10.231.10.0/24", "edge": "10.231.11.0/24"}
 OBSERVER = "hvb-a-observer"
 # A module's own function, in a process of its own, as Ansible runs it.
 CALL = """
@@ -46,14 +46,14 @@ def run(*argv: str, given: str = "") -> str:
     """Run a command that must succeed; return its output."""
     done = subprocess.run(argv, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{' '.join(argv)}: {done.stderr}")
+        sys.exit(f"{' '.join(argv)}: {done.stderr or done.stdout[-2000:]}")
     return done.stdout
 
 
 @contextmanager
-def hosts(dropping: bool) -> Iterator[list[str]]:
-    """Eight namespaces with an address each, and the observer's, on one bridge."""
-    names = [f"hvb-a-{number}" for number in range(HOSTS)]
+def hosts(dropping: bool, count: int = HOSTS) -> Iterator[list[str]]:
+    """So many namespaces with an address each, and the observer's, on one bridge."""
+    names = [f"hvb-a-{number}" for number in range(count)]
     try:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "link", "set", BRIDGE, "up")
@@ -63,9 +63,12 @@ def hosts(dropping: bool) -> Iterator[list[str]]:
             run("ip", "link", "set", f"hvb-v{number}", "master", BRIDGE, "up")
             run("ip", "-n", name, "address", "add", f"{PREFIX}.{number + 1}/24", "dev", "eth0")
             run("ip", "-n", name, "link", "set", "eth0", "up")
+            # Of the other networks only the addresses: nobody has a route there.
+            for network in list(NETWORKS.values())[1:]:
+                run("ip", "-n", name, "address", "add", network.replace("0/24", f"{number + 1}/32"), "dev", "lo")
             if dropping and name != OBSERVER:
                 run("ip", "netns", "exec", name, "nft", "-f", "-", given=DROP)
-        yield [f"{PREFIX}.{number + 1}" for number in range(HOSTS)]
+        yield [f"{PREFIX}.{number + 1}" for number in range(count)]
     finally:
         for name in [*names, OBSERVER]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
@@ -95,16 +98,6 @@ def scan(dropping: bool) -> str:
     return f"| scan of 65,535 ports of {HOSTS} hosts that {what} | {seconds:.1f} s | {size:,} | {memory // 1024} MiB, {busy} s of CPU |"
 
 
-def spec(nodes: int) -> dict[str, Any]:
-    """Return a lab of that many hosts, the last of them a gateway, and an observer outside."""
-    inner = ["fabric", "management"]
-    hosts = [{"name": f"engine{number}", "networks": inner, "groups": ["vllm_nodes"]} for number in range(1, nodes)]
-    hosts.append({"name": "gateway", "networks": [*inner, "edge"], "groups": ["vllm_gateways"]})
-    observer = {"name": "observer", "networks": ["management", "edge"], "groups": ["vllm_observers"]}
-    networks = {name: {"subnets": [subnet]} for name, subnet in NETWORKS.items()}
-    return {"name": LAB, "networks": networks, "nodes": [*hosts, observer]}
-
-
 def cluster(directory: Path) -> dict[str, Any]:
     """Return the declaration of the lab's cluster."""
     return {
@@ -120,56 +113,56 @@ def cluster(directory: Path) -> dict[str, Any]:
     }
 
 
-def inventory(nodes: int, directory: Path) -> Path:
-    """Write the inventory of that many of the lab's hosts; a single one is nobody's, as a gateway alone is no cluster."""
-    found = yaml.safe_load((ROOT / f".lab/{LAB}/inventory/hosts.yml").read_text(encoding="utf-8"))
-    names = [name for name in found["all"]["hosts"] if name not in ("observer", "gateway")][: max(nodes - 1, 1)]
-    kept = {*names, "observer", *(["gateway"] if nodes > 1 else [])}
-    found["all"]["hosts"] = {name: host for name, host in found["all"]["hosts"].items() if name in kept}
-    for group in found["all"]["children"].values():
-        group["hosts"] = {name: None for name in group["hosts"] if name in kept}
-        group["vars"] = {"vllm_cluster": cluster(directory)} if nodes > 1 else {}
-    found["all"]["vars"]["ansible_ssh_executable"] = str(counting_ssh(directory))
-    path = directory / f"hosts-{nodes}.yml"
-    path.write_text(yaml.safe_dump(found), encoding="utf-8")
+def inventory(addresses: list[str], directory: Path) -> Path:
+    """Write the inventory of the namespaces, the last a gateway; a single one is nobody's, as a gateway alone is no cluster."""
+    found: dict[str, dict[str, Any]] = {"vllm_nodes": {}, "vllm_gateways": {}, "vllm_observers": {}}
+    for number, address in enumerate(addresses):
+        group = "vllm_gateways" if number == len(addresses) - 1 > 0 else "vllm_nodes"
+        legs = {name: [network.replace("0/24", address.rpartition(".")[2])] for name, network in NETWORKS.items()}
+        found[group][f"host{number}"] = {
+            "vllm_node": {"addresses": legs},
+            **({"vllm_cluster": cluster(directory)} if len(addresses) > 1 else {}),
+            **reached_by(f"hvb-a-{number}", directory),
+        }
+    found["vllm_observers"]["observer"] = reached_by(OBSERVER, directory)
+    path = directory / "hosts.yml"
+    path.write_text(yaml.safe_dump({name: {"hosts": some} for name, some in found.items()}), encoding="utf-8")
     return path
 
 
-def counting_ssh(directory: Path) -> Path:
-    """Write a program that is ssh, and keeps what each call brought back in a file named after its host."""
-    path = directory / "ssh"
+def reached_by(namespace: str, directory: Path) -> dict[str, Any]:
+    """Return the connection to a namespace: a Python inside of it, which keeps what each call brought back."""
+    path = directory / f"python-{namespace}"
+    calls = f'"$(mktemp {directory}/calls/{namespace}.XXXXXX)"'
     path.write_text(
-        f"""#!/bin/bash
-set -o pipefail
-for word; do [[ $word =~ ^10[.]233[.]62[.][0-9]+$ ]] && host=$word; done
-/usr/bin/ssh "$@" | tee "$(mktemp {directory}/calls/"$host".XXXXXX)"
-""",
+        f'#!/bin/bash\nset -o pipefail\nip netns exec {namespace} /usr/bin/python3 "$@" | tee {calls}\n',
         encoding="utf-8",
     )
     path.chmod(0o755)
-    return path
+    return {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": str(path)}
 
 
-def whole(nodes: int, directory: Path) -> str:
-    """Audit that many lab hosts with the playbook; return a row of the table."""
+def whole(count: int, directory: Path) -> str:
+    """Audit so many hosts with the playbook; return a row of the table."""
     calls = directory / "calls"
     calls.mkdir(parents=True)
-    command = ["ansible-playbook", "-i", str(inventory(nodes, directory)), str(ROOT / "playbooks/audit.yml")]
-    command += ["-e", f"audit_report_dir={directory}/out", "-e", "audit_fail_on=never"]
-    started = time.monotonic()
-    run(*command)
-    seconds = time.monotonic() - started
+    with hosts(dropping=True, count=count) as addresses:
+        command = ["ansible-playbook", "-i", str(inventory(addresses, directory)), str(ROOT / "playbooks/audit.yml")]
+        command += ["-e", f"audit_report_dir={directory}/out", "-e", "audit_fail_on=never"]
+        started = time.monotonic()
+        run(*command)
+        seconds = time.monotonic() - started
     made: dict[str, list[int]] = {}
     for file in calls.iterdir():
         made.setdefault(file.name.rpartition(".")[0], []).append(file.stat().st_size)
     evidence = json.loads((directory / "out/evidence.json").read_text(encoding="utf-8"))
-    if len(evidence["hosts"]) != nodes or evidence["missing"]:
+    if len(evidence["hosts"]) != count or evidence["missing"]:
         sys.exit(f"not every host was looked at: {evidence['missing']}")
     untried = sum(bool(row["untried"]) for seen in evidence["reach"] for row in seen["reached"])
     most = max(len(sizes) for sizes in made.values())
     brought = sum(map(sum, made.values()))
     places = f"{len(evidence['reach'])} places, {untried} addresses not tried whole"
-    return f"| whole audit of {nodes} lab host(s), every port | {seconds:.1f} s | {brought:,} | at most {most} executions a host; {places} |"
+    return f"| whole audit of {count} host(s), every port | {seconds:.1f} s | {brought:,} | at most {most} executions a host; {places} |"
 
 
 def main() -> None:
@@ -181,18 +174,10 @@ def main() -> None:
     seconds, (size, memory, busy, _found) = call("audit_host", params)
     print(f"| look at this machine | {seconds:.1f} s | {size:,} | {memory // 1024} MiB, {busy} s of CPU |", flush=True)
     most = int(sys.argv[1]) if len(sys.argv) > 1 else max(SIZES)
-    sizes = [size for size in SIZES if size <= most]
-    lab = [sys.executable, "-m", "lab"]
-    os.environ["PYTHONPATH"] = str(ROOT / "molecule")
     with tempfile.TemporaryDirectory() as name:
-        file = Path(name) / "lab.yml"
-        file.write_text(yaml.safe_dump(spec(max(sizes))), encoding="utf-8")
-        try:
-            run(*lab, "up", str(file))
-            for size in sizes:
+        for size in SIZES:
+            if size <= most:
                 print(whole(size, Path(name) / str(size)), flush=True)
-        finally:
-            run(*lab, "down", LAB)
 
 
 if __name__ == "__main__":

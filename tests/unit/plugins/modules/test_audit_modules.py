@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
@@ -15,6 +16,7 @@ import yaml
 from ansible_collections.hardened.vllm.plugins.module_utils import probe_common
 from ansible_collections.hardened.vllm.plugins.modules import audit_host, audit_reach, audit_routes
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import evidence
+from support import tls
 
 HOST = {"paths": [], "trees": [], "sysctl": ["kernel.no_such_setting"], "packages": ["nginx"]}
 KEY = "a-key-that-must-not-be-shown"
@@ -118,6 +120,24 @@ def test_routes_and_no_key_in_the_evidence(port: int) -> None:
     assert set(found["endpoints"][0]) == set(get_type_hints(evidence.Endpoint))
     assert found["endpoints"][0]["speaks"]["plain"] is True
     assert KEY not in json.dumps(found)
+
+
+@pytest.mark.parametrize("clients", [False, True])
+def test_an_engine_behind_tls_is_looked_at_and_asked_nothing(tmp_path: Path, clients: bool) -> None:
+    """As a gateway looks at it, which shows no certificate of its own for that."""
+    authority, pair = tls.made(tmp_path, "engines", "engines.internal")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        tls.serve(server, pair, authority if clients else None)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        endpoint = {"host": "e", "address": "127.0.0.1", "port": server.server_address[1], "tls": "auto", "ask": []}
+        endpoint["server_name"] = "engines.internal"
+        found = audit_routes.collect(routes(1, endpoints=[endpoint]))
+        server.shutdown()
+        thread.join()
+    (seen,) = found["endpoints"]
+    assert (seen["tls"], seen["speaks"]["plain"], found["answers"]) == (True, False, [])
+    assert seen["certificate"]["matches"] is True
 
 
 def test_a_port_that_speaks_nothing_is_unknown_and_not_asked() -> None:
