@@ -16,7 +16,7 @@ from lab.commands import last_lines
 from lab.credentials import Credentials
 from lab.errors import LabError
 from lab.host import LABEL, LABEL_CHECKOUT, LABEL_DIGEST, Host
-from lab.paths import CHECKOUT, MODELS_IN_NODE, STATE, VLLM_IN_NODE
+from lab.paths import CHECKOUT, IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE
 from lab.progress import Progress
 from lab.spec import IMAGES, LabSpec, NodeSpec, digest, interface_name
 
@@ -165,6 +165,11 @@ class Nodes:
             arguments.append(f"--shm-size={SHM_SIZE}")
             arguments.append(f"--volume={STATE / 'vllm' / 'env'}:{VLLM_IN_NODE}:ro")
             arguments.append(f"--volume={STATE / 'models'}:{MODELS_IN_NODE}:ro")
+        if node.registry:
+            arguments.append(f"--volume={STATE / 'vllm' / 'image'}:{IMAGES_IN_NODE}:ro")
+        if node.image == "quadlet":
+            # Its own podman cannot put an overlay upon this one's.
+            arguments.append("--volume=/var/lib/containers")
         return [*arguments, image]
 
     def _digest(self, arguments: list[str]) -> str:
@@ -202,7 +207,9 @@ class Nodes:
 def existing(host: Host, lab: str | None = None, *, size: bool = False) -> dict[str, dict[str, Any]]:
     """Return podman's listing of the containers of one lab, or of all labs, by name; ``size`` adds ``Size``."""
     selection = f"--filter=label={LABEL}" + (f"={lab}" if lab else "")
-    found = host.podman_json("ps", "--all", "--format=json", *(["--size"] if size else []), selection)
+    # A container started by hand from a lab's image has the image's label, and is no lab's.
+    selections = [selection, f"--filter=label={LABEL_CHECKOUT}"]
+    found = host.podman_json("ps", "--all", "--format=json", *(["--size"] if size else []), *selections)
     return {entry["Names"][0]: entry for entry in found}
 
 
