@@ -24,7 +24,7 @@ NO_DENY = (
     "or declare no destination of that purpose."
 )
 NO_PRIVATE = (
-    "this host gives the installer no network of its own, so what is declared as wheels on the node could call anybody: "
+    "this host gives the installer no network of its own, so what is brought as wheels or as an image could call anybody: "
     "systemd's PrivateNetwork= has no effect. Nothing was fetched. Allow network namespaces on this host (the kernel's "
     "CONFIG_NET_NS; in a container, the right to make them), or declare what it may call in vllm_cluster.egress, with purpose install."
 )
@@ -44,17 +44,20 @@ sys.exit(78)
 
 # By purpose of a destination: what is held back, and how to do without it.
 HELD = {
-    "install": ("the installer", "install from wheels (install.find_links or install.bundle)"),
+    "install": (
+        "the installer",
+        "bring wheels (install.find_links, install.bundle) or an image (install.image_archive)",
+    ),
     "model": ("what fetches the model", "bring the model yourself (model.path)"),
 }
 
 
-def run(argv, destinations, timeout, scratch, purpose="install", properties=()):
+def run(argv, destinations, timeout, scratch, purpose="install", properties=(), python=None):
     """Run ``argv`` (an absolute path and its words) and return its standard output (str).
 
     ``destinations`` are the blocks of ``purpose`` it may exchange packets with (none: no network at all), ``timeout`` is in seconds,
-    ``scratch`` a directory only root reads, ``properties`` are further settings of the unit. Raises commands.CommandError, also when this
-    host does not hold the program back.
+    ``scratch`` a directory only root reads, ``properties`` are further settings of the unit, ``python`` an interpreter where
+    ``argv`` starts none. Raises commands.CommandError, also when this host does not hold the program back.
     """
     settings = os.path.join(scratch, "confined.env")
     with open(settings, "w", encoding="utf-8") as handle:
@@ -69,7 +72,7 @@ def run(argv, destinations, timeout, scratch, purpose="install", properties=()):
     start = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=%s" % unit]
     start += ["--property=%s" % text for text in properties]
     with socket.create_server(("127.0.0.1", 0)) as canary:
-        prove = [argv[0], "-I", "-c", PROVE, str(canary.getsockname()[1])]
+        prove = [python or argv[0], "-I", "-c", PROVE, str(canary.getsockname()[1])]
         try:
             return commands.run([*start, "--", *prove, *argv], timeout + 5)
         except commands.CommandError as error:

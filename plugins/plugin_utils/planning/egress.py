@@ -36,13 +36,14 @@ def _serving(declaration: Declaration) -> list[dict[str, Any]]:
 
 
 def install_destinations(declaration: Declaration) -> list[str] | None:
-    """Return the blocks an installation may call, none where wheels lie on the node; None when it is not held back.
+    """Return the blocks an installation may call, none where wheels or an image are brought; None when it is not held back.
 
     An index has to be declared by address: where its names lead, and where its pages send pip, the plan cannot know.
     """
     install = declaration.values["install"]
     blocks = _blocks(declaration, "install")
-    if not blocks and (install["index_url"] or not (install["find_links"] or install["bundle"])):
+    brought = install["find_links"] or install["bundle"] or install["image_archive"]
+    if not blocks and (install["index_url"] or not brought):
         return None
     return blocks
 

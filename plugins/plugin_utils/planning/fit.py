@@ -40,6 +40,7 @@ def _host(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Itera
         if sizes is not None:
             yield from _model(f"hosts.{host}.{engine['name']}", engine["argv"], sizes)
     yield from _installation(part, probe)
+    yield from _containers(host, part, probe)
     yield from _cards(host, part, probe)
     yield from _ports(host, part, probe)
 
@@ -82,6 +83,19 @@ def _installation(part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterator
     install, installed = part["install"], probe.get("installed") or {}
     if install is None or install["method"] == "existing" or install["destinations"] is not None:
         return
+    if install["method"] == "image":
+        if "images" not in installed or install["image"] in installed["images"]:
+            return
+        yield Problem(
+            "vllm_cluster.egress",
+            "install-open",
+            f"no entry of purpose install, while podman asks {install['image'].partition('/')[0]}",
+            "the addresses of the registry",
+            "While podman pulls it may call anybody. Declare the registry, and where it keeps its layers, in vllm_cluster.egress with "
+            "purpose install, or bring the image with install.image_archive, which calls nobody.",
+            Severity.WARNING,
+        )
+        return
     known = {entry["release"] for entry in installed.get("engines") or () if entry["vllm"] is not None}
     if "engines" in installed and install["version"] not in known:
         yield Problem(
@@ -93,6 +107,30 @@ def _installation(part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterator
             "name servers) in vllm_cluster.egress with purpose install, or install from install.bundle or install.find_links, which "
             "call nobody.",
             Severity.WARNING,
+        )
+
+
+def _containers(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what keeps podman from starting a planned image here as a unit of systemd."""
+    podman, install = probe.get("podman"), part["install"]
+    if install is None or install["method"] != "image" or podman is None:
+        return
+    if not podman["quadlet"]:
+        found = "no podman" if podman["version"] is None else f"podman {podman['version']} without Quadlet"
+        yield Problem(
+            f"hosts.{host}",
+            "quadlet-missing",
+            found,
+            "podman 4.4 or newer with its generator for systemd",
+            "Debian 13 and EL 9 have it, Debian 12 has not. Install it, or choose install.method index.",
+        )
+    elif probe.get("cgroup") in ("hybrid", "legacy"):
+        yield Problem(
+            f"hosts.{host}",
+            "cgroup-split",
+            f"the {probe['cgroup']} control group hierarchy",
+            "the unified one (v2)",
+            "Only there the unit's limits and walls hold for the container. Boot with it, or choose install.method index.",
         )
 
 

@@ -25,6 +25,7 @@ def no_edge(cluster: Any, hosts: Any) -> None:
     cluster["gateway"]["network"] = "fabric"
 
 
+IMAGE = {"method": "image", "image": f"registry.example.org/vllm/vllm-openai@sha256:{'0' * 64}"}
 MISTAKES: list[tuple[str, str, Mistake]] = [
     (
         "address-outside-network",
@@ -104,6 +105,23 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
             probed({**SOUND, "installed": {"engines": [{"release": "0.32.0", "path": "/opt/x", "vllm": None}]}}),
         ),
     ),
+    (
+        "install-open",
+        "vllm_cluster.egress",
+        both(put("cluster/install", IMAGE), probed({**SOUND, "installed": {"images": []}})),
+    ),
+    *[
+        (
+            rule,
+            "hosts.engine1",
+            both(put("cluster/install", IMAGE), probed({**SOUND, "podman": podman, "cgroup": "hybrid"})),
+        )
+        for rule, podman in (
+            ("quadlet-missing", {"version": None, "quadlet": False}),
+            ("quadlet-missing", {"version": "4.3.1", "quadlet": False}),
+            ("cgroup-split", {"version": "5.4.2", "quadlet": True}),
+        )
+    ],
     ("name-unresolved", "vllm_cluster.install.index_url", probed({**SOUND, "names": {"packages.example.org": []}})),
     (
         "accelerators-few",
