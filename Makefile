@@ -30,6 +30,7 @@ help:
 	@echo "make molecule-images      media by URL with a real vision model, likewise"
 	@echo "make molecule-matrix     the reachability of every topology, likewise"
 	@echo "make molecule-media       the proxy for media by URL, likewise"
+	@echo "make molecule-quadlet    vLLM from a container image by digest, likewise"
 	@echo "make molecule-scan        scanners (nmap, sslyze, testssl.sh, schemathesis) against the gateway, likewise"
 	@echo "make molecule-sample      the sample of an audit in docs/, collected again, likewise"
 	@echo "make molecule-socket      gateway and engine on one host with a socket between them, likewise"

@@ -27,7 +27,10 @@ _COMMON = (
 PACKAGES = {
     "bookworm": f"{_COMMON},firewalld,libnginx-mod-http-js,libnuma1,logrotate,nginx,python3-venv,ufw",
     "trixie": f"{_COMMON},lego,logrotate,libnginx-mod-http-js,nginx,openssl,pebble,squid",
+    "quadlet": f"{_COMMON},crun,netavark,podman",
 }
+# Images whose name is not that of their Debian release.
+_SUITES = {"quadlet": "trixie"}
 
 # Runs on the host with the new root as $1. The nodes are privileged, so nothing in them may set the kernel's own
 # (not namespaced) values at boot; units that make no sense in a container are masked; the host key and the
@@ -65,7 +68,7 @@ chroot "$root" systemctl set-default multi-user.target >/dev/null 2>&1
 
 
 def tag(suite: str) -> str:
-    """Return the full name of a suite's image; it changes when the recipe does."""
+    """Return the full name of an image; it changes when the recipe does."""
     return f"{REPOSITORY}/{suite}:{digest(suite, PACKAGES[suite], _CUSTOMISE)}"
 
 
@@ -103,7 +106,7 @@ def _build(host: Host, suite: str, name: str) -> None:
                 "--aptopt=APT::Install-Recommends false",
                 "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*",
                 "--dpkgopt=path-exclude=/usr/share/locale/*",
-                f'--customize-hook=sh {hook} "$1"', suite, str(archive),
+                f'--customize-hook=sh {hook} "$1"', _SUITES.get(suite, suite), str(archive),
             ],
             timeout=1200,
             remedy="see that apt-get update works on this machine and 2 GB are free, then repeat",

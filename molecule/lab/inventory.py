@@ -10,7 +10,7 @@ import yaml
 
 from lab.connections import control_path
 from lab.credentials import Credentials
-from lab.paths import MODELS_IN_NODE, STATE, VLLM_IN_NODE, write_file
+from lab.paths import IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE, write_file
 from lab.spec import LabSpec, NodeSpec, controller_address, interface_name
 
 
@@ -18,7 +18,8 @@ def content(spec: LabSpec, credentials: Credentials) -> dict[str, Any]:
     """Return the inventory: hosts with connection variables and ``vllm_node``, groups, and ``lab`` for all.
 
     ``lab`` holds ``name``, ``directory``, ``networks`` (name -> subnets), ``controller`` (network -> this machine's
-    addresses), ``vllm_venv`` and ``models`` (paths in the engine nodes) and ``tls`` (ca, certificate, key: files here).
+    addresses), ``vllm_venv`` and ``models`` (paths in the engine nodes), ``images`` (directory: a path in a registry's node, digests: a
+    file here) and ``tls`` (ca, certificate, key: files here).
     """
     groups: dict[str, dict[str, Any]] = {}
     for node in spec.nodes:
@@ -34,6 +35,7 @@ def content(spec: LabSpec, credentials: Credentials) -> dict[str, Any]:
         },
         "vllm_venv": VLLM_IN_NODE,
         "models": MODELS_IN_NODE,
+        "images": {"directory": IMAGES_IN_NODE, "digests": str(STATE / "vllm" / "image" / "images.json")},
     }
     if spec.tls:
         shared["tls"] = {

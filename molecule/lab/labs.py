@@ -9,7 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import connections, credentials, images, inventory, kernel, models, namespace, networks, nodes, vllm_env
+from lab import (
+    connections,
+    credentials,
+    images,
+    inventory,
+    kernel,
+    models,
+    namespace,
+    networks,
+    nodes,
+    vllm_env,
+    vllm_image,
+)
 from lab.commands import run
 from lab.errors import LabError
 from lab.host import LABEL, LABEL_CHECKOUT, Host
@@ -40,6 +52,8 @@ def up(file: Path, progress: Progress) -> Path:
         if spec.needs_vllm:
             vllm_env.ensure(progress)
             models.DIRECTORY.mkdir(parents=True, exist_ok=True)
+        if spec.needs_images:
+            vllm_image.ensure(host, progress)
         for model in spec.models:
             models.ensure(model, progress)
         secrets = credentials.ensure(lab_directory(spec.name), spec)

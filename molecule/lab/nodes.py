@@ -16,7 +16,7 @@ from lab.commands import last_lines
 from lab.credentials import Credentials
 from lab.errors import LabError
 from lab.host import LABEL, LABEL_CHECKOUT, LABEL_DIGEST, Host
-from lab.paths import CHECKOUT, MODELS_IN_NODE, STATE, VLLM_IN_NODE
+from lab.paths import CHECKOUT, IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE
 from lab.progress import Progress
 from lab.spec import IMAGES, LabSpec, NodeSpec, digest, interface_name
 
@@ -165,6 +165,11 @@ class Nodes:
             arguments.append(f"--shm-size={SHM_SIZE}")
             arguments.append(f"--volume={STATE / 'vllm' / 'env'}:{VLLM_IN_NODE}:ro")
             arguments.append(f"--volume={STATE / 'models'}:{MODELS_IN_NODE}:ro")
+        if node.registry:
+            arguments.append(f"--volume={STATE / 'vllm' / 'image'}:{IMAGES_IN_NODE}:ro")
+        if node.image == "quadlet":
+            # Its own podman cannot put an overlay upon this one's.
+            arguments.append("--volume=/var/lib/containers")
         return [*arguments, image]
 
     def _digest(self, arguments: list[str]) -> str:

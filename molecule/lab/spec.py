@@ -21,7 +21,7 @@ NetworkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,13}$")]
 NodeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 GroupName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 MODELS = Literal["tiny", "smollm2", "llava"]
-IMAGES = Literal["bookworm", "trixie"]
+IMAGES = Literal["bookworm", "trixie", "quadlet"]
 
 FIRST_HOST_NUMBER = 11
 
@@ -39,6 +39,8 @@ class NodeSpec(_Strict):
     groups: list[GroupName] = Field(default_factory=list)
     number: int | None = Field(default=None, ge=2, le=99)
     engine: bool = False
+    # Has container images with vLLM for a registry to serve.
+    registry: bool = False
 
 
 class NetworkSpec(_Strict):
@@ -107,6 +109,11 @@ class LabSpec(_Strict):
     def needs_vllm(self) -> bool:
         """Whether any node wants the shared vLLM environment."""
         return any(node.engine for node in self.nodes)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether any node serves container images with vLLM."""
+        return any(node.registry for node in self.nodes)
 
     def node(self, name: str) -> NodeSpec:
         """Return the node of this name; LabError when there is none."""

@@ -22,7 +22,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import 
 )
 
 PROPERTIES = (
-    "Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "DropInPaths", "NeedDaemonReload", "MainPID",
+    "Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "FragmentPath", "SourcePath", "DropInPaths", "NeedDaemonReload", "MainPID",
     "ActiveEnterTimestamp", "User", "Group", "DynamicUser", "UMask", "Requires", "After", "BindsTo",
     "CapabilityBoundingSet", "AmbientCapabilities", "NoNewPrivileges", "PrivateUsers", "RestrictSUIDSGID", "RestrictRealtime",
     "RestrictNamespaces", "LockPersonality", "KeyringMode", "RemoveIPC", "PrivateIPC", "SystemCallArchitectures",
@@ -33,6 +33,7 @@ PROPERTIES = (
     "TasksMax", "StateDirectoryMode", "CacheDirectoryMode", "RuntimeDirectoryMode", "MemoryDenyWriteExecute",
 )  # fmt: skip
 OWN_UNITS = "/etc/systemd/system/hardened-vllm-*"
+OWN_QUADLETS = "/etc/containers/systemd/hardened-vllm-*.container"
 PROXY_FILES = ("/etc/nginx/nginx.conf", "/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*")
 PROXY_BYTES = 256 << 10
 _LEGACY = (("ipv4", "/proc/net/ip_tables_names"), ("ipv6", "/proc/net/ip6_tables_names"))
@@ -41,6 +42,7 @@ _LEGACY = (("ipv4", "/proc/net/ip_tables_names"), ("ipv6", "/proc/net/ip6_tables
 def unit_names(root: str, processes: Iterable[Process]) -> List[str]:
     """Return the services of this collection and those that started what belongs to vLLM or serves as a proxy."""
     own = [os.path.basename(path) for path in glob.glob(under(root, OWN_UNITS)) if path.endswith(".service")]
+    own += [os.path.basename(path)[: -len("container")] + "service" for path in glob.glob(under(root, OWN_QUADLETS))]
     foreign = [
         process.unit for process in processes if process.unit and (process.kind or process.name in ("nginx", "squid"))
     ]

@@ -222,6 +222,7 @@ def facts(proc: str, process: Process, unknown: List[Dict[str, str]]) -> Dict[st
         "seccomp": int(status["Seccomp"]) if "Seccomp" in status else None,
         "capabilities": status.get("CapEff"),
         "core_limit": attempt("core_limit", lambda: _core_limit(base)),
+        "writable": attempt("writable", lambda: _writable(base)),
         "maps_rdma": attempt("maps_rdma", lambda: bool(re.search(r"libibverbs|/dev/infiniband", _maps(base)))),
     }
 
@@ -244,6 +245,15 @@ def _core_limit(base: str) -> str:
         if line.startswith("Max core file size"):
             return line.split()[4]
     raise Unknown("%s/limits names no core file size" % base)
+
+
+def _writable(base: str) -> List[str]:
+    """Return the mount points of a process that are not read-only for it; of one that is mounted over, the last counts."""
+    read_only = {}
+    for line in read_text(base + "/mountinfo").splitlines():
+        fields = line.split()
+        read_only[fields[4]] = "ro" in fields[5].split(",")
+    return sorted(place for place, closed in read_only.items() if not closed)
 
 
 def versions(base: str, words: Iterable[str]) -> Dict[str, str]:

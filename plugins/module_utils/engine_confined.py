@@ -29,7 +29,7 @@ NO_DENY = (
     "effect, it needs the unified control group hierarchy (v2). Nothing was fetched. Boot with it, or %s."
 )
 NO_PRIVATE = (
-    "this host gives the installer no network of its own, so what is declared as wheels on the node could call anybody: "
+    "this host gives the installer no network of its own, so what is brought as wheels or as an image could call anybody: "
     "systemd's PrivateNetwork= has no effect. Nothing was fetched. Allow network namespaces on this host (the kernel's "
     "CONFIG_NET_NS; in a container, the right to make them), or declare what it may call in vllm_cluster.egress, with purpose install."
 )
@@ -51,17 +51,22 @@ NSSWITCH = "passwd: files\ngroup: files\nhosts: files\n"
 
 # By purpose of a destination: what is held back, how to do without it, and where further hosts are declared.
 HELD = {
-    "install": ("the installer", "install from wheels (install.find_links or install.bundle)", "install.index_hosts"),
+    "install": (
+        "the installer",
+        "bring wheels (install.find_links, install.bundle) or an image (install.image_archive)",
+        "install.index_hosts",
+    ),
     "model": ("what fetches the model", "bring the model yourself (model.path)", "model.source.hosts"),
 }
 
 
-def run(argv, destinations, timeout, scratch, purpose="install", properties=(), hosts=()):
+def run(argv, destinations, timeout, scratch, purpose="install", properties=(), hosts=(), python=None):
     """Run ``argv`` (an absolute path and its words) and return its standard output (str).
 
     ``destinations`` are the blocks of ``purpose`` it may exchange packets with (none: no network at all). When they are None it may with
     ``hosts`` (names or addresses) and the proxies of the environment. ``timeout`` is in seconds, ``scratch`` a directory only root reads,
-    ``properties`` are further settings of the unit. Raises commands.CommandError, also when this host does not hold the program back.
+    ``properties`` are further settings of the unit, ``python`` an interpreter where ``argv`` starts none. Raises commands.CommandError,
+    also when this host does not hold the program back.
     """
     settings = os.path.join(scratch, "confined.env")
     with open(settings, "w", encoding="utf-8") as handle:
@@ -83,7 +88,7 @@ def run(argv, destinations, timeout, scratch, purpose="install", properties=(), 
     start = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=%s" % unit]
     start += [*("--property=%s" % text for text in properties), "--"]
     with socket.create_server((CANARY, 0)) as canary:
-        prove = [argv[0], "-I", "-c", PROVE, CANARY, str(canary.getsockname()[1])]
+        prove = [python or argv[0], "-I", "-c", PROVE, CANARY, str(canary.getsockname()[1])]
         try:
             return commands.run([*start, *prove, *argv], timeout + 5)
         except commands.CommandError as error:

@@ -106,8 +106,8 @@ def ask(python, user, hashes=False, timeout=300.0):
         raise PythonError("python %r: expected the absolute path of an interpreter" % python)
     if not os.path.exists(python):
         raise PythonError("python %s: no such file on this host" % python)
-    words = [python, "-I", "-B", "-c", _QUERY, "hashes" if hashes else "versions", *DISTRIBUTIONS, ENTRY]
-    who = _identity(user)
+    words = [python, *query_words(hashes)]
+    who = identity(user)
     name = user if os.geteuid() else pwd.getpwuid(who["user"]).pw_name
     environment = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
     try:
@@ -127,18 +127,25 @@ def ask(python, user, hashes=False, timeout=300.0):
             "python %s: ended with status %d when asked what is installed:\n%s"
             % (python, process.returncode, "\n".join(tail) or "it wrote nothing")
         )
-    return _contents(python, process.stdout)
+    return contents(python, process.stdout.decode("utf-8", "backslashreplace"))
 
 
-def _contents(python, output):
+def query_words(hashes):
+    """Return the words that make an interpreter say what is installed in it."""
+    return ["-I", "-B", "-c", _QUERY, "hashes" if hashes else "versions", *DISTRIBUTIONS, ENTRY]
+
+
+def contents(python, output):
+    """Return the Contents that ``python`` said (str). Raises PythonError."""
     try:
-        answer = json.loads(output.decode("utf-8").splitlines()[-1])
+        answer = json.loads(output.splitlines()[-1])
         return Contents(answer["python"], answer["packages"], answer["entry"], answer["writable"])
     except (ValueError, LookupError, TypeError):
         raise PythonError("python %s: its answer is no Python's: %r" % (python, output[:200])) from None
 
 
-def _identity(user):
+def identity(user):
+    """Return whom subprocess.run is to run as for ``user``; nobody while that user does not exist, no change without being root."""
     if os.geteuid() != 0:
         return {}
     try:

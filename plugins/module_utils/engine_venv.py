@@ -94,16 +94,27 @@ def installed(root):
 
 def check_space(wanted):
     """Raise InstallError when the filesystem that will hold the environment has less free than asked for."""
-    place = wanted.root
+    what = "%s %s" % (wanted.package, wanted.version)
+    remedy = "Free some space there, enlarge it, or declare another install root."
+    problem = lacks_space(wanted.root, wanted.bytes_needed, what, remedy)
+    if problem:
+        raise engine_pip.InstallError(problem)
+
+
+def lacks_space(place, needed, what, remedy):
+    """Return why ``what`` does not fit below ``place`` (str), or None when ``needed`` bytes are free on its filesystem."""
     while not os.path.exists(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free
-    if free < wanted.bytes_needed:
-        raise engine_pip.InstallError(
-            "too little free space for %s %s: it needs %s, the filesystem of %s has %s."
-            " Free some space there, enlarge it, or declare another install root."
-            % (wanted.package, wanted.version, _size(wanted.bytes_needed), place, _size(free))
-        )
+    if free >= needed:
+        return None
+    return "too little free space for %s: it needs %s, the filesystem of %s has %s. %s" % (
+        what,
+        _size(needed),
+        place,
+        _size(free),
+        remedy,
+    )
 
 
 def _size(number):

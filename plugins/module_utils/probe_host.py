@@ -20,6 +20,9 @@ SYSCTLS = (
 ACCELERATORS = ("/dev/nvidia*", "/dev/kfd", "/dev/dri/renderD*", "/dev/accel/accel*", "/dev/davinci[0-9]*")
 STATE_DIRECTORY = "/etc/hardened-vllm"
 ENGINE_ROOT = "/opt/hardened-vllm/engine"
+IMAGES = "/var/lib/hardened-vllm/images"
+QUADLETS = "/etc/containers/systemd/hardened-vllm-*"
+QUADLET_GENERATOR = "/usr/lib/systemd/system-generators/podman-system-generator"
 
 
 def os_release(root: str = "/") -> Dict[str, str]:
@@ -115,19 +118,22 @@ def sysctls(root: str = "/") -> Dict[str, Optional[str]]:
 
 
 def installed(root: str = "/") -> Dict[str, Any]:
-    """Return what this collection left on the host: files, units, engine releases with their vLLM version."""
+    """Return what this collection left on the host: files, units, engine releases with their vLLM version, images."""
     etc = under(root, STATE_DIRECTORY)
     files = sorted(
         "/" + os.path.relpath(os.path.join(base, name), root) for base, _dirs, names in os.walk(etc) for name in names
     )
     units = sorted(
-        "/" + os.path.relpath(path, root) for path in glob.glob(under(root, "/etc/systemd/system/hardened-vllm-*"))
+        "/" + os.path.relpath(path, root)
+        for pattern in ("/etc/systemd/system/hardened-vllm-*", QUADLETS)
+        for path in glob.glob(under(root, pattern))
     )
     engines = []
     for path in sorted(glob.glob(under(root, ENGINE_ROOT + "/*/"))):
         release = os.path.basename(path.rstrip("/"))
         engines.append({"release": release, "path": "%s/%s" % (ENGINE_ROOT, release), "vllm": _vllm_version(path)})
-    return {"files": files, "units": units, "engines": engines}
+    images = [read_text(path).strip() for path in sorted(glob.glob(under(root, IMAGES + "/*")))]
+    return {"files": files, "units": units, "engines": engines, "images": images}
 
 
 def _vllm_version(path: str) -> Optional[str]:
@@ -150,6 +156,16 @@ def cgroup(root: str = "/") -> str:
     if "cgroup" in kinds:
         return "hybrid" if "cgroup2" in kinds else "legacy"
     raise Unknown("no cgroup file system is mounted on /sys/fs/cgroup")
+
+
+def podman(root: str = "/") -> Dict[str, Any]:
+    """Version of podman, null without one, and whether it makes units of systemd from Quadlets."""
+    if not any(os.path.exists(under(root, path)) for path in ("/usr/bin/podman", "/usr/local/bin/podman")):
+        return {"version": None, "quadlet": False}
+    match = re.match(r"podman version (\S+)", run(["podman", "--version"]))
+    if match is None:
+        raise Unknown("podman --version printed no version")
+    return {"version": match.group(1), "quadlet": os.path.exists(under(root, QUADLET_GENERATOR))}
 
 
 def memory_bytes(root: str = "/") -> int:

@@ -143,8 +143,9 @@ def named_paths(found):
     """Paths that processes name: (those told whole, those told as trees), each below the host's own root."""
     files, trees = [], []
     for process in found:
-        # The paths of a container are its own; its files are not looked at.
-        if process["container"] or process["kind"] != "vllm":
+        # The paths of a container are its own, and its files are not looked at; only in one of ours are they the host's.
+        foreign = process["container"] and not (process["unit"] or "").startswith("hardened-vllm-")
+        if foreign or process["kind"] != "vllm":
             continue
         words = process["argv"]
         for index, word in enumerate(words):

@@ -28,6 +28,12 @@ options:
     description: Name of the engine's unit.
     type: str
     required: true
+  quadlet:
+    description:
+      - Whether the unit is made by podman's generator of a Quadlet below C(/etc/containers/systemd). A plain unit of the same name, which
+        would win, goes then; when not, the Quadlet does. The generator judges it in place of C(systemd-analyze verify).
+    type: bool
+    default: false
   kept:
     description: File that holds the former state while there is one. Its directory is made with mode 0700.
     type: path
@@ -65,7 +71,9 @@ options:
         type: str
         required: true
       content:
-        description: The content. Every C(@secret:NAME@) is replaced by that member of O(secrets).
+        description:
+          - The content. Every C(@secret:NAME@) is replaced by that member of O(secrets), every C(@uid:NAME@) and C(@gid:NAME@) by the
+            number that user or group has on the node.
         type: str
         required: true
       mode:
@@ -182,6 +190,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     batch,
     commands,
     engine_generation,
+    engine_quadlet,
     engine_unit,
     files,
     interruption,
@@ -211,6 +220,7 @@ def argument_spec():
     return {
         "state": {"type": "str", "choices": ["staged", "proven", "restored"], "required": True},
         "unit": {"type": "str", "required": True},
+        "quadlet": switch,
         "kept": {"type": "path", "default": "/var/lib/hardened-vllm/engine-before.json"},
         "directories": {"type": "list", "elements": "dict", "default": [], "options": entry("0755")},
         "files": {
@@ -229,20 +239,25 @@ def argument_spec():
 
 def unit_path(params):
     """Return where the unit lies."""
-    return posixpath.join(UNITS, params["unit"])
+    return engine_quadlet.quadlet(params["unit"]) if params["quadlet"] else posixpath.join(UNITS, params["unit"])
 
 
-def batch_params(params):
+def other_path(params):
+    """Return where the unit would lie if it were of the other kind, and must not."""
+    return unit_path(dict(params, quadlet=not params["quadlet"]))
+
+
+def batch_params(params, lenient):
     """Return the options of the batch that carries the files."""
     path = unit_path(params)
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path]
+    entries = [(entry, engine_quadlet.numbered(entry["content"], lenient)) for entry in params["files"]]
     return {
         "directories": params["directories"],
-        "files": [dict(entry, secret=entry.get("secret", False)) for entry in params["files"]],
-        "absent": [],
+        "files": [dict(entry, content=content, secret=entry.get("secret", False)) for entry, content in entries],
+        "absent": [other_path(params)],
         "secrets": params["secrets"],
-        "check": [
-            {"argv": ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", path], "timeout_seconds": 60}
-        ],
+        "check": [{"argv": engine_quadlet.CHECK if params["quadlet"] else verify, "timeout_seconds": 60}],
         "apply": [{"argv": ["systemctl", "daemon-reload"], "timeout_seconds": 60, "paths": [path]}],
         "state_directory": posixpath.dirname(params["kept"]),
     }
@@ -263,15 +278,17 @@ def staged(module, kept):
     """Bring the new files in place and say whether they ask for a restart."""
     params = module.params
     refuse_unreadable_secrets(params)
-    wanted = batch.Batch(batch_params(params), lenient=module.check_mode)
+    wanted = batch.Batch(batch_params(params, module.check_mode), lenient=module.check_mode)
     changes = wanted.changes()
     unit = engine_unit.show(params["unit"])
     unproven = kept.exists() or wanted.unfinished()
+    # What the generator makes starts at boot by its own [Install]; systemctl enables no such unit.
+    enabled = params["quadlet"] or unit.enabled
     live = {entry["path"] for entry in params["files"] if entry.get("live")}
     started_with = [change for change in changes if change.path not in live]
     replaced = engine_unit.started_without(params["unit"], params["manifests"])
     result = {
-        "changed": bool(changes) or unproven or not unit.enabled,
+        "changed": bool(changes) or unproven or not enabled,
         "changed_paths": [change.path for change in changes],
         "restart_needed": bool(started_with or replaced) or unproven or params["restart"] or not unit.running,
         "replaced": replaced,
@@ -283,10 +300,14 @@ def staged(module, kept):
         result["diff"] = [part for change in changes for part in wanted.diff(change)]
     if not module.check_mode:
         if started_with or unproven:
-            kept.keep([entry["path"] for entry in params["files"]], live)
+            kept.keep([*(entry["path"] for entry in params["files"]), other_path(params)], live)
+        if params["quadlet"] and unit.enabled:
+            commands.run(["systemctl", "disable", params["unit"]], 60)
         carry_out(wanted, changes, kept, unproven)
-        if not unit.enabled:
+        if not enabled:
             commands.run(["systemctl", "enable", params["unit"]], 60)
+        if params["quadlet"] and changes:
+            engine_quadlet.expect_generated(params["unit"])
     return result
 
 
@@ -309,18 +330,26 @@ def restored(module, kept):
         return {"changed": bool(former), "startable": files.read_state(path).kind == files.FILE, "progress": "ready"}
     if params["stop"] and engine_unit.show(params["unit"]).load == "loaded":
         commands.run(["systemctl", "stop", params["unit"]], STOP_SECONDS)
-    if path in former and former[path].kind == files.ABSENT:
+    if path in former and former[path].kind == files.ABSENT and not params["quadlet"]:
         commands.run(["systemctl", "disable", params["unit"]], 60)
     for place, state in former.items():
         files.become(place, state)
     commands.run(["systemctl", "daemon-reload"], 60)
+    other = other_path(params)
+    was_other = other in former and former[other].kind == files.FILE
+    if was_other and params["quadlet"]:
+        commands.run(["systemctl", "enable", params["unit"]], 60)
     kept.forget()
-    return {"changed": bool(former), "startable": files.read_state(path).kind == files.FILE, "progress": "ready"}
+    startable = was_other or files.read_state(path).kind == files.FILE
+    return {"changed": bool(former), "startable": startable, "progress": "ready"}
 
 
 def proven(module, kept):
     """Forget the former files."""
     if not module.check_mode:
+        left = None if module.params["quadlet"] else kept.states().get(other_path(module.params))
+        if left is not None and left.kind == files.FILE:
+            engine_quadlet.forget_container(module.params["unit"])
         kept.forget()
         kept.note_start(module.params["start_seconds"])
     return {"changed": False, "progress": "ready"}

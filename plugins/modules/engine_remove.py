@@ -64,7 +64,7 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_unit, files
+from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_quadlet, engine_unit, files
 
 UNITS = "/etc/systemd/system"
 PREFIX = "hardened-vllm-"
@@ -98,8 +98,10 @@ def kept_for_others(path, removed):
 
 def found(patterns):
     """Return the names of the units in place that match one of ``patterns``, sorted."""
-    places = (place for pattern in patterns for place in glob.glob(os.path.join(UNITS, pattern)))
-    return sorted({os.path.basename(place) for place in places})
+    names = {os.path.basename(place) for pattern in patterns for place in glob.glob(os.path.join(UNITS, pattern))}
+    for pattern in patterns:
+        names.update(engine_quadlet.unit(place) for place in glob.glob(engine_quadlet.quadlet(pattern)))
+    return sorted(names)
 
 
 def plan(params, units):
@@ -108,7 +110,11 @@ def plan(params, units):
     # The names as they were asked for too: what an interrupted removal left has no unit any more.
     for unit in sorted({*units, *(name for name in params["units"] if name == glob.escape(name))}):
         name = unit.removeprefix(PREFIX).removesuffix(SUFFIX)
-        for path in [os.path.join(UNITS, unit), *(path.replace("{name}", name) for path in params["files"])]:
+        for path in [
+            os.path.join(UNITS, unit),
+            engine_quadlet.quadlet(unit),
+            *(path.replace("{name}", name) for path in params["files"]),
+        ]:
             if path not in going and there(path) and not kept_for_others(path, going):
                 going.append(path)
     return going
@@ -119,7 +125,9 @@ def remove(units, going, trees):
     for name in units:
         unit = engine_unit.show(name)
         if unit.load == "loaded":
-            commands.run(["systemctl", "disable", "--now", name], STOP_SECONDS)
+            # What a Quadlet became cannot be disabled.
+            verb = ["disable", "--now"] if there(os.path.join(UNITS, name)) else ["stop"]
+            commands.run(["systemctl", *verb, name], STOP_SECONDS)
         if unit.active == "failed":
             commands.run(["systemctl", "reset-failed", name], 30)
     for path in going:

@@ -104,6 +104,10 @@ probe:
       description: Control group hierarchy.
       type: str
       sample: unified
+    podman:
+      description: Version of podman, C(null) without one, and whether it makes units of systemd from Quadlets.
+      type: dict
+      sample: {version: 5.4.2, quadlet: true}
     cpus:
       description: Logical processors this process may use.
       type: int
@@ -202,6 +206,7 @@ probe:
         files: [/etc/hardened-vllm/firewall.nft]
         units: [/etc/systemd/system/hardened-vllm-engine.service]
         engines: [{release: 0.32.0, path: /opt/hardened-vllm/engine/0.32.0, vllm: 0.32.0}]
+        images: []
     unknown:
       description: Facts that could not be had, or only in part, with the reason.
       type: list
@@ -249,6 +254,7 @@ def collect(packages, disk_paths, models=(), names=(), root="/"):
     gather.add("python", lambda: {"version": platform.python_version(), "executable": sys.executable})
     gather.add("systemd", probe_host.systemd, root)
     gather.add("cgroup", probe_host.cgroup, root)
+    gather.add("podman", probe_host.podman, root)
     gather.add("cpus", lambda: len(os.sched_getaffinity(0)))
     gather.add("memory_bytes", probe_host.memory_bytes, root)
     links = gather.add("interfaces", probe_network.interfaces)

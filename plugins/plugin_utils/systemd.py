@@ -58,6 +58,15 @@ def command_line(argv: Sequence[str]) -> str:
     return " ".join([":" + program, *(quote_argument(argument) for argument in arguments)])
 
 
+def quadlet_words(words: Sequence[str]) -> str:
+    """Return words for Exec= or Environment= of a Quadlet (podman-systemd.unit(5)), which arrive literally.
+
+    Podman's generator hands them on to ExecStart= without the prefix ``:``, so ``$`` is doubled here.
+    Raises ValueError when a word cannot be written.
+    """
+    return " ".join(quote_argument(word).replace("$", "$$") for word in words)
+
+
 def environment_file(environment: Mapping[str, str]) -> str:
     """Return the text of an EnvironmentFile= with one variable per line, sorted by name.
 

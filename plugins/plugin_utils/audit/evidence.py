@@ -109,7 +109,8 @@ class Process(TypedDict):
     as digests. ``environment`` has every name; the value is None where it is of no concern to vLLM and so is not taken, and the
     whole is None when it was unreadable. ``versions`` maps a distribution (``vllm``, ``ray``, ``torch``, ...) to the version its
     ``dist-info`` names beside the interpreter. ``capabilities`` is the effective set in hexadecimal digits.
-    ``seccomp`` is 0 (none), 1 (strict) or 2 (filter). ``core_limit`` is ``"0"``, bytes or ``"unlimited"``.
+    ``seccomp`` is 0 (none), 1 (strict) or 2 (filter). ``core_limit`` is ``"0"``, bytes or ``"unlimited"``. ``writable`` are the mount
+    points it sees that are not read-only.
     """
 
     kind: str
@@ -132,6 +133,7 @@ class Process(TypedDict):
     capabilities: Digits | None
     core_limit: str | None
     maps_rdma: bool | None
+    writable: NotRequired[list[str] | None]
 
 
 class File(TypedDict):

@@ -1,11 +1,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules for where vLLM is installed from: one source, one list of pins."""
+"""Rules for where vLLM is installed from: one source, one list of pins, an image by its digest."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..problems import Problem
@@ -16,13 +17,19 @@ _SETTLED_BY = {
     "bundle": ("index_url", "index_hosts", "find_links", "lock", "requirements"),
     "lock": ("requirements",),
 }
+# What only an installation of wheels reads, and what only an image needs.
+_OF_WHEELS = ("index_url", "find_links", "lock", "requirements", "bundle")
+_OF_IMAGES = ("image", "image_archive", "registry_auth")
+_BY_DIGEST = re.compile(r"[^@:]+(:[0-9]+/[^@:]+)?@sha256:[0-9a-f]{64}")
 
 
-def check_install(install: Mapping[str, Any], report: Report) -> None:
-    """Refuse two sources or two lists of pins of which one would be ignored."""
+def check_install(install: Mapping[str, Any], devices: Any, report: Report) -> None:
+    """Refuse two sources or two lists of pins of which one would be ignored, and an image that is not told by its digest."""
+    for problem in _image(install, devices):
+        report(problem)
     existing = install["method"] == "existing"
     for key, settled in _SETTLED_BY.items():
-        if not install[key]:
+        if not install[key] or install["method"] == "image":
             continue
         for other in ("method", *settled) if existing else settled:
             if other == "method" or install[other]:
@@ -35,3 +42,34 @@ def check_install(install: Mapping[str, Any], report: Report) -> None:
                         f"Leave out install.{key} or install.{other}.",
                     )
                 )
+
+
+def _image(install: Mapping[str, Any], devices: Any) -> Iterator[Problem]:
+    is_image = install["method"] == "image"
+    for key in _OF_WHEELS if is_image else _OF_IMAGES:
+        if install[key]:
+            yield Problem(
+                f"vllm_cluster.install.{key}",
+                "install-source",
+                f"{key} beside method: {install['method']}",
+                "one source of vLLM and one list of pins",
+                f"Leave out install.{key}{'' if is_image else ', or set install.method to image'}.",
+            )
+    names = [name for name in devices or [] if isinstance(name, str) and "=" in name]
+    if names and not is_image:
+        yield Problem(
+            "vllm_cluster.engine.devices",
+            "device-unfit",
+            f"{', '.join(names)}, a name of CDI, with install.method {install['method']}",
+            "device nodes or classes of /proc/devices",
+            "Only containers get devices by CDI: name the nodes, or install an image.",
+        )
+    if not is_image or (isinstance(install["image"], str) and _BY_DIGEST.fullmatch(install["image"])):
+        return
+    yield Problem(
+        "vllm_cluster.install.image",
+        "image-moves",
+        install["image"] or "nothing, with method: image",
+        "NAME@sha256: and 64 hexadecimal digits, without a tag",
+        "A tag can be moved to another image. Ask for the digest once: skopeo inspect --format '{{.Digest}}' docker://NAME:TAG",
+    )

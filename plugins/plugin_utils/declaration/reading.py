@@ -103,7 +103,7 @@ def _check(declaration: Declaration, today: datetime.date, report: Report) -> No
     rules.check_release(values, report)
     rules.check_paths(values, report)
     if values["install"] is not None:
-        install_rules.check_install(values["install"], report)
+        install_rules.check_install(values["install"], (values["engine"] or {}).get("devices"), report)
     if values["engine"] is not None and values["admin"] is not None:
         rules.check_ports(values["engine"], values["admin"], report)
     if values["engine"] is not None:

@@ -22,6 +22,7 @@ from .words import (
     FLAG,
     HOST_NAME,
     HTTPS_URL,
+    IMAGE,
     IP_ADDRESS,
     NAME,
     NETWORKS,
@@ -106,12 +107,30 @@ INSTALL = Record(
     "install",
     {
         "method": Field(
-            Choice(("index", "existing")),
-            "index: an exact release into a virtual environment of its own; existing: an interpreter that has vLLM.",
+            Choice(("index", "existing", "image")),
+            "index: an exact release into a virtual environment of its own; existing: an interpreter that has vLLM; image: a container image "
+            "by digest, as a rootful Quadlet of podman.",
             "index",
         ),
         "python": Field(
-            PATH, "existing: the interpreter; index: the one to make the environment with.", "/usr/bin/python3"
+            PATH,
+            "existing: the interpreter; index: the one to make the environment with; image: the one in the image that has vLLM.",
+            "/usr/bin/python3",
+        ),
+        "image": Field(
+            IMAGE,
+            "Container image by digest, with its registry: registry.example.org/vllm/vllm-openai@sha256:... A tag can be moved to another "
+            "image, so none is taken.",
+        ),
+        "image_archive": Field(
+            CONTROLLER_PATH,
+            "OCI archive of that image on the controller, for nodes without a registry: skopeo copy --preserve-digests docker://IMAGE "
+            "oci-archive:FILE.",
+        ),
+        "registry_auth": Field(
+            CONTROLLER_PATH,
+            "File on the controller as podman login writes it (containers-auth.json), for a registry that asks who pulls; ansible-vault may have "
+            "encrypted it.",
         ),
         "package": Field(
             Text("a distribution name", r"[A-Za-z0-9][A-Za-z0-9._-]*"), "Distribution to install.", "vllm"
@@ -121,7 +140,8 @@ INSTALL = Record(
         ),
         "index_hosts": Field(
             ListOf(HOST_NAME),
-            "Hosts beside the index's own that its pages send pip to; those of pypi.org are known. Nobody else may be called while pip runs.",
+            "Hosts beside the index's own that its pages send pip to (those of pypi.org are known), or beside the registry's that have its layers. "
+            "Nobody else may be called meanwhile.",
             [],
         ),
         "find_links": Field(PATH, "Directory of wheels on the node; no index is asked when it is set."),

@@ -103,6 +103,16 @@ def check_listener(values: Mapping[str, Any], report: Report) -> None:
                 "Remove listener, or transfer.",
             )
         )
+    if values["install"]["method"] == "image":
+        report(
+            Problem(
+                here,
+                "socket-image",
+                "unix together with install.method image",
+                "tcp, because the socket's directory is made for a service of the host, not for a container",
+                "Set listener to tcp, or install from an index.",
+            )
+        )
 
 
 def _sources(tls: Mapping[str, Any]) -> Iterator[Problem]:

@@ -29,8 +29,13 @@ VARIABLE = Text("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*"
 DIGEST = Text("a SHA-256 digest of 64 lower-case hexadecimal digits", r"[0-9a-f]{64}")
 SECRET = Text("a key of at least 32 printable characters without spaces", r"[!-~]{32,512}", secret=True)
 DEVICE = Text(
-    "a device node such as /dev/kfd, or a class of /proc/devices such as char-nvidia*",
-    r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+-]*|char-[A-Za-z0-9_*?-]+",
+    "a device node such as /dev/kfd, a class of /proc/devices such as char-nvidia*, or a name of CDI such as nvidia.com/gpu=all",
+    r"/dev/[A-Za-z0-9][A-Za-z0-9/_.:+-]*|char-[A-Za-z0-9_*?-]+|[a-z0-9.-]+/[A-Za-z0-9_-]+=[A-Za-z0-9_.:-]+",
+)
+# Without its digest too, which install_rules asks for in words of its own.
+IMAGE = Text(
+    "an image with its registry such as registry.example.org/vllm/vllm-openai@sha256:<64 hexadecimal digits>",
+    r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@[a-z0-9]+:[0-9a-f]+)?",
 )
 RULE = Text("the id of a rule or a control", r"[a-z0-9-]+|[A-Z]+-[0-9]{2}")
 DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")

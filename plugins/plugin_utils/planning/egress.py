@@ -36,10 +36,11 @@ def _serving(declaration: Declaration) -> list[dict[str, Any]]:
 
 
 def install_destinations(declaration: Declaration) -> list[str] | None:
-    """Return the blocks an installation may call, none where wheels lie on the node; None for what the node finds for its index."""
+    """Return the blocks an installation may call, none where wheels or an image are brought; None for what the node finds for its index."""
     install = declaration.values["install"]
     blocks = _blocks(declaration, "install")
-    if not blocks and (install["index_url"] or not (install["find_links"] or install["bundle"])):
+    brought = install["find_links"] or install["bundle"] or install["image_archive"]
+    if not blocks and (install["index_url"] or not brought):
         return None
     return blocks
 

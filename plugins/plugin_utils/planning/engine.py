@@ -53,6 +53,14 @@ def install_part(declaration: Declaration) -> dict[str, Any]:
     install = values["install"]
     if install["method"] == "existing":
         return {"method": "existing", "version": values["release"], "python": install["python"]}
+    if install["method"] == "image":
+        return {
+            "method": "image",
+            "version": values["release"],
+            **{key: install[key] for key in ("image", "image_archive", "registry_auth", "python", "bytes_needed")},
+            "index_hosts": sorted(set(install["index_hosts"])),
+            "destinations": install_destinations(declaration),
+        }
     return {
         "method": "index",
         "package": install["package"],

@@ -39,6 +39,7 @@ def _host(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Itera
         sizes = (probe.get("models") or {}).get(engine["argv"][1])
         if sizes is not None:
             yield from _model(f"hosts.{host}.{engine['name']}", engine["argv"], sizes)
+    yield from _containers(host, part, probe)
     yield from _cards(host, part, probe)
     yield from _ports(host, part, probe)
 
@@ -73,6 +74,30 @@ def _model(where: str, argv: list[str], sizes: Mapping[str, int | None]) -> Iter
             "external load balancing for a model without experts",
             "a mixture of experts",
             "vLLM refuses it: choose topology replicas, or internal load balancing.",
+        )
+
+
+def _containers(host: str, part: Mapping[str, Any], probe: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what keeps podman from starting a planned image here as a unit of systemd."""
+    podman, install = probe.get("podman"), part["install"]
+    if install is None or install["method"] != "image" or podman is None:
+        return
+    if not podman["quadlet"]:
+        found = "no podman" if podman["version"] is None else f"podman {podman['version']} without Quadlet"
+        yield Problem(
+            f"hosts.{host}",
+            "quadlet-missing",
+            found,
+            "podman 4.4 or newer with its generator for systemd",
+            "Debian 13 and EL 9 have it, Debian 12 has not. Install it, or choose install.method index.",
+        )
+    elif probe.get("cgroup") in ("hybrid", "legacy"):
+        yield Problem(
+            f"hosts.{host}",
+            "cgroup-split",
+            f"the {probe['cgroup']} control group hierarchy",
+            "the unified one (v2)",
+            "Only there the unit's limits and walls hold for the container. Boot with it, or choose install.method index.",
         )
 
 

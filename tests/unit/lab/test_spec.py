@@ -56,7 +56,7 @@ def _change(data: dict[str, Any], path: str, value: object) -> dict[str, Any]:
     [
         ("name", "models", "taken by the lab's own files"),
         ("name", "Upper", "name: String should match"),
-        ("nodes.0.image", "sid", "nodes.0.image: Input should be 'bookworm' or 'trixie'"),
+        ("nodes.0.image", "sid", "nodes.0.image: Input should be 'bookworm', 'trixie' or 'quadlet'"),
         ("nodes.0.networks", ["nowhere"], "a is on nowhere, which networks does not define"),
         ("nodes.1.name", "a", "a named more than once"),
         ("nodes.1.number", 11, "the same number"),

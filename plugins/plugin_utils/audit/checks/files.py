@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from ...planning.endpoint import GATEWAY_USER
 from ..evidence import File
 from ..view import Absent, Finding, Looked, Said, Unchecked, View
+from . import containers
 from .host import shown_file, user_rights
 
 GATEWAY_SECRETS = ("keys.conf", "authorization.conf")
@@ -85,7 +86,8 @@ def cache_files(view: View) -> Iterator[Said]:
         yield Absent("no engine is planned here")
     known = {file["path"]: file for file in files}
     for engine in view.engines:
-        for base in ("/var/cache", "/var/lib", "/run"):
+        # A container's /run is not the host's.
+        for base in ("/var/cache", "/var/lib", *(() if containers.is_image(view) else ("/run",))):
             path = f"{base}/{engine['directory']}"
             file = known.get(path)
             if file is None:

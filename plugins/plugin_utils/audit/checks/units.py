@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ...planning.endpoint import GATEWAY_USER
 from ...problems import Severity
 from ..view import Absent, Looked, Said, Unchecked, View
+from . import containers
 
 FIREWALL = "hardened-vllm-firewall.service"
 GATEWAY = "hardened-vllm-gateway.service"
@@ -94,8 +96,32 @@ def engine_unit(view: View) -> Iterator[Said]:
     if not view.engines:
         yield Absent("no engine is planned here")
     for engine in view.engines:
+        if containers.is_image(view):
+            yield from _contained(view, engine)
+            continue
         wanted = (*CONFINED, *(SHARED if engine["socket"] else PRIVATE), *ENGINE_ONLY)
         yield from _confined(view, "ENG-17", engine["unit"], engine["user"], wanted)
+
+
+def _contained(view: View, engine: Mapping[str, Any]) -> Iterator[Said]:
+    name = engine["unit"]
+    unit = _unit(view, "ENG-17", name)
+    if not isinstance(unit, Mapping):
+        yield unit
+        return
+    # Podman is root; the user is judged at the processes.
+    found = [*_faults({**unit, "User": ""}, containers.WALLS, "")]
+    why = view.lacks("processes")
+    inside = containers.processes(view, engine)
+    if why is None and inside:
+        found += dict.fromkeys(containers.faults(engine, inside))
+    for what, told, expected in found:
+        yield view.finding("ENG-17", f"{what} of {name}", told, expected, evidence=[f"{what}={told}"])
+    unread = ["processes"] if why is not None or not inside else containers.unknown(inside)
+    if unread:
+        yield Unchecked(f"{name}: {', '.join(unread)} in the container could not be read", "ENG-17")
+    elif not found:
+        yield Looked("ENG-17", f"{name}, {len(containers.WALLS)} properties, {len(inside)} processes in the container")
 
 
 def gateway_unit(view: View) -> Iterator[Said]:
@@ -119,7 +145,11 @@ def unit_files(view: View) -> Iterator[Said]:
         if not isinstance(unit, Mapping):
             yield unit
             continue
-        faults = list(_file_faults(unit, name not in (FIREWALL, GATEWAY, MEDIA)))
+        engine = name not in (FIREWALL, GATEWAY, MEDIA)
+        if engine and containers.is_image(view) and containers.made_of(unit, name):
+            # By the [Install] of the Quadlet, which systemctl enables by no other way.
+            unit = {**unit, "UnitFileState": "enabled"}
+        faults = list(_file_faults(unit, engine))
         for what, found, expected, severity in faults:
             yield view.finding("HOST-04", f"{what} of {name}", found, expected, severity=severity)
         if not faults:

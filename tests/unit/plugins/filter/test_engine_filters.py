@@ -7,6 +7,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hardened.vllm.plugins.filter.engine_failure import engine_failure
 from ansible_collections.hardened.vllm.plugins.filter.engine_verdict import engine_verdict
+from ansible_collections.hardened.vllm.plugins.filter.quadlet_words import quadlet_words
 from ansible_collections.hardened.vllm.plugins.filter.systemd_argv import systemd_argv
 from ansible_collections.hardened.vllm.plugins.filter.systemd_devices import systemd_devices
 from ansible_collections.hardened.vllm.plugins.filter.systemd_environment import systemd_environment
@@ -32,6 +33,7 @@ def test_filters_write_for_systemd() -> None:
     assert systemd_argv(["/usr/bin/env", "a b"]) == ':/usr/bin/env "a b"'
     assert systemd_environment({"A": "1"}) == 'A="1"\n'
     assert systemd_devices(["/dev/kfd"]) == ["/dev/kfd rw"]
+    assert quadlet_words(["-m", "A=5 $ 100% ${HOME}", ""]) == '-m "A=5 $$ 100%% $${HOME}" ""'
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,8 @@ def test_filters_write_for_systemd() -> None:
         ),
         (lambda: systemd_environment({"A B": "x"}), "environment variable 'A B' has no valid name"),
         (lambda: systemd_devices(["/dev/nvidia*"]), "hardened.vllm.systemd_devices: device '/dev/nvidia*'"),
+        (lambda: quadlet_words("ls -l"), "hardened.vllm.quadlet_words: expected a list of texts, found 'ls -l'"),
+        (lambda: quadlet_words(["a\0"]), "hardened.vllm.quadlet_words: argument 'a\\x00' holds the control character"),
         (lambda: systemd_devices("x"), "hardened.vllm.systemd_devices: expected a list of texts"),
         (lambda: engine_verdict("a", HOSTVARS, [], "look"), "hardened.vllm.engine_verdict: expected a list of nodes"),
         (lambda: engine_verdict([], HOSTVARS, [], "look"), "hardened.vllm.engine_verdict: an engine without nodes"),

@@ -89,20 +89,35 @@ def test_kernel_settings(tmp_path: Path) -> None:
 
 
 def test_what_was_installed_before(tmp_path: Path) -> None:
-    assert probe_host.installed(str(tmp_path)) == {"files": [], "units": [], "engines": []}
+    assert probe_host.installed(str(tmp_path)) == {"files": [], "units": [], "engines": [], "images": []}
     write(tmp_path, "/etc/hardened-vllm/firewall.nft")
     write(tmp_path, "/etc/systemd/system/hardened-vllm-engine.service")
+    write(tmp_path, "/etc/containers/systemd/hardened-vllm-engine-1.container")
+    write(tmp_path, "/var/lib/hardened-vllm/images/sha256-1", "registry.example.org/vllm@sha256:1\n")
     site = "/opt/hardened-vllm/engine/0.32.0/lib/python3.11/site-packages"
     write(tmp_path, f"{site}/vllm-0.32.0.dist-info/METADATA")
     (tmp_path / "opt/hardened-vllm/engine/0.31.0").mkdir()
     assert probe_host.installed(str(tmp_path)) == {
         "files": ["/etc/hardened-vllm/firewall.nft"],
-        "units": ["/etc/systemd/system/hardened-vllm-engine.service"],
+        "units": [
+            "/etc/containers/systemd/hardened-vllm-engine-1.container",
+            "/etc/systemd/system/hardened-vllm-engine.service",
+        ],
         "engines": [
             {"release": "0.31.0", "path": "/opt/hardened-vllm/engine/0.31.0", "vllm": None},
             {"release": "0.32.0", "path": "/opt/hardened-vllm/engine/0.32.0", "vllm": "0.32.0"},
         ],
+        "images": ["registry.example.org/vllm@sha256:1"],
     }
+
+
+def test_podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert probe_host.podman(str(tmp_path)) == {"version": None, "quadlet": False}
+    write(tmp_path, "/usr/bin/podman")
+    monkeypatch.setattr(probe_host, "run", lambda _argv: "podman version 4.3.1\n")
+    assert probe_host.podman(str(tmp_path)) == {"version": "4.3.1", "quadlet": False}
+    write(tmp_path, probe_host.QUADLET_GENERATOR)
+    assert probe_host.podman(str(tmp_path)) == {"version": "4.3.1", "quadlet": True}
 
 
 def test_packages(monkeypatch: pytest.MonkeyPatch) -> None:

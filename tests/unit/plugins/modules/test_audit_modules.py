@@ -158,3 +158,17 @@ def test_a_port_that_speaks_nothing_is_unknown_and_not_asked() -> None:
 def test_routes_say_what_was_asked_wrongly(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         audit_routes.collect(routes(1, **changed))
+
+
+def test_paths_of_containers_are_their_own_but_for_those_of_this_collection() -> None:
+    process = {
+        "kind": "vllm",
+        "container": None,
+        "unit": None,
+        "environment": None,
+        "argv": ["vllm", "serve", "/srv/m"],
+    }
+    contained = {**process, "container": "0" * 64}
+    assert audit_host.named_paths([process]) == ([], ["/srv/m"])
+    assert audit_host.named_paths([contained, {**contained, "unit": "docker.service"}]) == ([], [])
+    assert audit_host.named_paths([{**contained, "unit": "hardened-vllm-engine.service"}]) == ([], ["/srv/m"])

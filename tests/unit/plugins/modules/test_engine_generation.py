@@ -12,7 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.module_utils import batch, commands, engine_unit, files, placement
+from ansible_collections.hardened.vllm.plugins.module_utils import (
+    batch,
+    commands,
+    engine_quadlet,
+    engine_unit,
+    files,
+    placement,
+)
 from ansible_collections.hardened.vllm.plugins.module_utils.engine_generation import Kept
 from ansible_collections.hardened.vllm.plugins.modules import engine_generation
 
@@ -52,6 +59,7 @@ class Node:
         entries = [unit, {**secrets, "mode": "0640", **ME}]
         self.params = {"state": "staged", "unit": UNIT, "kept": str(self.root / "state" / "before.json"), "stop": True}
         self.params |= {
+            "quadlet": False,
             "directories": [],
             "files": entries,
             "secrets": {"upstream": key},
@@ -72,6 +80,7 @@ class Node:
         entry = {"path": str(self.root / UNIT), "content": unit, "mode": "0644", **ME}
         self.params = {"state": "staged", "unit": UNIT, "kept": str(self.root / "state" / "before.json"), "stop": True}
         self.params |= {
+            "quadlet": False,
             "directories": [],
             "files": [entry, {**served, "live": True, "secret": True}],
             "secrets": {"tls_key": pem},
@@ -275,3 +284,84 @@ def test_what_a_running_engine_reads_again_comes_back_in_place(certified: Node) 
     certified.renew("-----BEGIN\nnext\n", unit="new")
     certified.restore(stop=False)
     assert (file.read_text(), file.stat().st_ino) == ("-----BEGIN\nfirst\n\ncertificate\n", before)
+
+
+def quadlet(node: Node, content: str) -> dict:
+    """Stage the engine as a Quadlet."""
+    entry = {
+        "path": str(node.root / "quadlets" / "hardened-vllm-engine.container"),
+        "content": content,
+        "mode": "0644",
+        **ME,
+    }
+    node.params = {"state": "staged", "unit": UNIT, "quadlet": True, "kept": str(node.root / "state" / "before.json")}
+    node.params |= {
+        "directories": [],
+        "files": [entry],
+        "secrets": {},
+        "restart": False,
+        "start_seconds": 0,
+        "stop": True,
+    }
+    return engine_generation.staged(node, node.kept)
+
+
+@pytest.fixture
+def quadlets(node: Node, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = node.root / "quadlets"
+    place.mkdir()
+    monkeypatch.setattr(engine_quadlet, "QUADLETS", str(place))
+    return place
+
+
+def test_a_quadlet_takes_the_place_of_a_unit_and_gives_it_back(node: Node, quadlets: Path) -> None:
+    node.works()
+    result = quadlet(node, "User=@uid:root@\nGroup=@gid:root@\n")
+    assert result["restart_needed"]
+    assert (quadlets / "hardened-vllm-engine.container").read_text() == "User=0\nGroup=0\n"
+    assert not (node.root / UNIT).exists(), "systemd would take it before what the generator makes"
+    assert node.ran == ["systemctl disable", " ".join(engine_quadlet.CHECK), "systemctl daemon-reload"]
+    node.ran.clear()
+    assert node.restore() == {"changed": True, "startable": True, "progress": "ready"}
+    assert node.text(UNIT) == "old"
+    assert list(quadlets.iterdir()) == []
+    assert node.ran == ["systemctl stop", "systemctl daemon-reload", "systemctl enable"]
+
+
+def test_a_unit_takes_the_place_of_a_quadlet_and_its_container_goes(
+    node: Node, quadlets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_quadlet, "PODMAN", "/bin/true")
+    node.unit = replace(RUNNING, enabled=False)
+    quadlet(node, "[Container]\n")
+    engine_generation.proven(node, node.kept)
+    node.ran.clear()
+    node.stage("new")
+    assert list(quadlets.iterdir()) == []
+    assert "systemctl enable" in node.ran
+    engine_generation.proven(node, node.kept)
+    assert node.ran[-1] == "/bin/true rm"
+
+
+@pytest.mark.usefixtures("quadlets")
+def test_a_quadlet_is_not_enabled_and_a_second_run_changes_nothing(node: Node) -> None:
+    node.unit = replace(RUNNING, enabled=False)
+    quadlet(node, "[Container]\n")
+    engine_generation.proven(node, node.kept)
+    node.ran.clear()
+    assert quadlet(node, "[Container]\n")["changed"] is False
+    assert node.ran == []
+
+
+@pytest.mark.usefixtures("quadlets")
+def test_a_quadlet_of_which_no_unit_is_made_is_said(node: Node) -> None:
+    with pytest.raises(commands.CommandError, match="podman's generator made no unit of it"):
+        quadlet(node, "[Container]\n")
+
+
+@pytest.mark.usefixtures("quadlets")
+def test_an_account_that_is_not_there_is_said_but_not_in_check_mode(node: Node) -> None:
+    with pytest.raises(files.FileProblem, match="user nosuchuser does not exist"):
+        quadlet(node, "User=@uid:nosuchuser@\n")
+    node.check_mode = True
+    assert quadlet(node, "User=@uid:nosuchuser@\n")["changed"]

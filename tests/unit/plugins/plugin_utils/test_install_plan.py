@@ -35,6 +35,24 @@ def test_the_plan_names_the_lock(
     assert (part["lock"], part["bundle"]) == (lock, install.get("bundle"))
 
 
+IMAGE = f"registry.example.org/vllm/vllm-openai@sha256:{'0' * 64}"
+REGISTRY = {"name": "registry", "to": ["10.20.9.9/32"], "port": 443, "purpose": "install", "why": "the image"}
+
+
+@pytest.mark.parametrize(
+    ("install", "egress", "destinations"),
+    [({}, [], None), ({}, [REGISTRY], ["10.20.9.9/32"]), ({"image_archive": "vllm.tar"}, [], [])],
+)
+def test_an_image_is_pulled_from_whom_is_declared_and_an_archive_asks_nobody(
+    cluster: dict[str, Any], hosts: dict[str, Any], install: dict[str, Any], egress: list[Any], destinations: Any
+) -> None:
+    cluster["install"] = {"method": "image", "image": IMAGE, "python": "/usr/bin/python3", **install}
+    cluster["egress"] = egress
+    part = plan(cluster, hosts, TODAY)["hosts"]["engine1"]["install"]
+    assert (part["method"], part["image"], part["version"]) == ("image", IMAGE, cluster["release"])
+    assert part["destinations"] == destinations
+
+
 SOURCE = {"repository": "acme/tiny", "revision": "0123456789abcdef0123456789abcdef01234567"}
 DIRECTORY = "/srv/hardened-vllm/models/acme--tiny/0123456789abcdef0123456789abcdef01234567"
 

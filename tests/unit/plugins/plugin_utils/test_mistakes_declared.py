@@ -25,6 +25,8 @@ SECRETS: list[tuple[str, str, str]] = [
 ]
 
 
+TAGGED = "registry.example.org/vllm/vllm-openai:v0.32.0"
+IMAGE = {"method": "image", "image": f"registry.example.org/vllm/vllm-openai@sha256:{'0' * 64}"}
 MISTAKES: list[tuple[str, str, Mistake]] = [
     ("unknown-key", "vllm_cluster.modle", put("cluster/modle", {})),
     ("model-source", "vllm_cluster.model", put("cluster/model", {"name": "example"})),
@@ -173,6 +175,16 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "vllm_cluster.install.lock",
         put("cluster/install", {"lock": "x", "requirements": ["torch==2.13.0"]}),
     ),
+    ("install-source", "vllm_cluster.install.bundle", put("cluster/install", {**IMAGE, "bundle": "x"})),
+    ("install-source", "vllm_cluster.install.image", put("cluster/install", {"image": IMAGE["image"]})),
+    ("install-source", "vllm_cluster.install.image_archive", put("cluster/install", {"image_archive": "vllm.tar"})),
+    ("image-moves", "vllm_cluster.install.image", put("cluster/install", {"method": "image"})),
+    *[
+        ("image-moves", "vllm_cluster.install.image", put("cluster/install", {**IMAGE, "image": image}))
+        for image in (TAGGED, f"{TAGGED}@sha256:{'0' * 64}", "registry.example.org/vllm@sha256:0123")
+    ],
+    ("bad-value", "vllm_cluster.install.image", put("cluster/install", {**IMAGE, "image": "vllm"})),
+    ("device-unfit", "vllm_cluster.engine.devices", put("cluster/engine/devices", ["nvidia.com/gpu=all"])),
 ]
 
 

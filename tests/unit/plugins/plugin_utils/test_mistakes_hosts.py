@@ -29,6 +29,7 @@ def no_edge(cluster: Any, hosts: Any) -> None:
     cluster["gateway"]["network"] = "fabric"
 
 
+IMAGE = {"method": "image", "image": f"registry.example.org/vllm/vllm-openai@sha256:{'0' * 64}"}
 MISTAKES: list[tuple[str, str, Mistake]] = [
     (
         "address-outside-network",
@@ -59,6 +60,11 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ("socket-apart", "hosts.engine1", put("cluster/engine", {"listener": "unix"})),
     ("socket-apart", "hosts.gateway1", put("cluster/engine", {"listener": "unix"})),
     ("socket-tls", LISTENER, put("cluster/engine", {"listener": "unix", "tls": {}})),
+    (
+        "socket-image",
+        "vllm_cluster.engine.listener",
+        both(put("cluster/install", IMAGE), put("cluster/engine/listener", "unix")),
+    ),
     (
         "socket-behind-router",
         LISTENER,
@@ -109,6 +115,18 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "hosts.engine1.listeners.api",
         probed({**SOUND, "listeners": [{"protocol": "tcp", "port": 8000, "processes": [{"pid": 7, "name": "java"}]}]}),
     ),
+    *[
+        (
+            rule,
+            "hosts.engine1",
+            both(put("cluster/install", IMAGE), probed({**SOUND, "podman": podman, "cgroup": "hybrid"})),
+        )
+        for rule, podman in (
+            ("quadlet-missing", {"version": None, "quadlet": False}),
+            ("quadlet-missing", {"version": "4.3.1", "quadlet": False}),
+            ("cgroup-split", {"version": "5.4.2", "quadlet": True}),
+        )
+    ],
     ("name-unresolved", "vllm_cluster.install.index_url", probed({**SOUND, "names": {"packages.example.org": []}})),
     (
         "accelerators-few",

@@ -89,3 +89,11 @@ def test_devices_become_rules() -> None:
 def test_devices_that_would_match_nothing_are_refused(device: str) -> None:
     with pytest.raises(ValueError, match="is nothing systemd can allow"):
         systemd.device_rules([device])
+
+
+@given(st.lists(PRINTABLE, max_size=4))
+def test_words_of_a_quadlet_arrive_as_they_were_given(words: list[str]) -> None:
+    text = systemd.quadlet_words(words)
+    assert not re.search(r"(?<!\$)(?:\$\$)*\$(?!\$)", text), "a lone dollar sign starts a variable"
+    parts = re.findall(r'"(?:\\.|[^"\\])*"|[^ ]+', text)
+    assert [unquote(part).replace("$$", "$") for part in parts] == words

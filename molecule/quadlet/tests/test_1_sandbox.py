@@ -1,0 +1,153 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attacks from within the image: code in a plain container of podman's, then with the very settings of the engine's Quadlet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from lab.testing import Console
+
+UNIT = "hardened-vllm-engine.service"
+QUADLET = "/etc/containers/systemd/hardened-vllm-engine.container"
+BOXED = "/etc/containers/systemd/attack-boxed.container"
+PYTHON = "/opt/vllm-lab/bin/python"
+COUNTED = "NET-06 the engine may not call there"
+
+# name: (the attack, what stops it). Numbers of system calls are those of x86-64.
+ATTACKS = {
+    "write to the image": ("open('/usr/local/bin/attack', 'w')", "Read-only file system|PermissionError"),
+    "change the code of vLLM": ("open('/opt/vllm-lab/attack.py', 'w')", "Read-only file system|PermissionError"),
+    "write to its configuration": (
+        "open('/etc/hardened-vllm/engine/attack', 'w')",
+        "Read-only file system|PermissionError",
+    ),
+    "write to the model": ("open('/opt/models/tiny/attack', 'w')", "Read-only file system|PermissionError"),
+    "become another user": ("import os; os.setuid(33)", "PermissionError"),
+    "give a file away": ("import os; open('/tmp/x', 'w'); os.chown('/tmp/x', 33, 33)", "PermissionError"),
+    "make namespaces and mount in them": (
+        """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for call in (lambda: libc.syscall(272, 0x10020000), lambda: libc.mount(b"none", b"/mnt", b"tmpfs", 0, 0)):
+    if call() == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+""",
+        "PermissionError",
+    ),
+    "ask the cloud who this machine is": (
+        "import socket; socket.create_connection(('169.254.169.254', 5000), 3).close()",
+        "ConnectionRefusedError|PermissionError|TimeoutError",
+    ),
+    "fetch from the registry at run time": (
+        "import socket; socket.create_connection(('10.233.62.50', 5000), 3).close()",
+        "ConnectionRefusedError|PermissionError|TimeoutError",
+    ),
+}
+Attack = Callable[[str, str], tuple[int, str]]
+
+
+def boxed(quadlet: str) -> str:
+    """Return the engine's Quadlet with another program in it, run once."""
+    text = re.sub(r"^Exec=.*$", "Exec=/run/attack/attack.py", quadlet, flags=re.MULTILINE)
+    text = re.sub(
+        r"^ContainerName=.*$", "ContainerName=attack-boxed\nVolume=/run/attack:/run/attack:ro", text, flags=re.MULTILINE
+    )
+    text = re.sub(r"^StartLimitIntervalSec=.*$", "StartLimitIntervalSec=0", text, flags=re.MULTILINE)
+    text = re.sub(r"^(Restart|StartLimitBurst|WantedBy)=.*\n", "", text, flags=re.MULTILINE)
+    return text.replace(
+        "[Service]\n", "[Service]\nType=oneshot\nStandardOutput=append:/run/attack.out\nStandardError=inherit\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(console: Callable[[str], Console]) -> Console:
+    return console("engine1")
+
+
+@pytest.fixture(scope="module")
+def attack(engine: Console) -> Iterator[Attack]:
+    """A function that runs code in a container, plain or boxed, and returns exit code and output."""
+    quadlet = engine.run("cat", QUADLET)
+    image = re.search(r"^Image=(.*)$", quadlet, re.MULTILINE)
+    assert image
+    engine.run("sh", "-c", f"cat > {BOXED}", given=boxed(quadlet))
+    engine.shell("mkdir -p /run/attack /run/bait/engine /run/bait/tiny; systemctl daemon-reload")
+    plain = ["podman", "run", "--rm", "--network=host", "--volume=/run/attack:/run/attack:ro", f"--entrypoint={PYTHON}"]
+    plain += ["--volume=/run/bait/engine:/etc/hardened-vllm/engine", "--volume=/run/bait/tiny:/opt/models/tiny"]
+
+    def run(name: str, code: str) -> tuple[int, str]:
+        engine.run("sh", "-c", "cat > /run/attack/attack.py", given=code)
+        if name == "plain":
+            done = engine.start(*plain, image[1], "/run/attack/attack.py")
+            return done.returncode, done.stdout + done.stderr
+        # Not truncated by the unit, because what cleans up after it would do so again.
+        engine.run("rm", "-f", "/run/attack.out")
+        done = engine.start("systemctl", "start", "attack-boxed.service")
+        return done.returncode, engine.run("cat", "/run/attack.out")
+
+    yield run
+    engine.shell(
+        f"rm -rf {BOXED} /run/attack /run/attack.out /run/bait; systemctl daemon-reload; systemctl reset-failed"
+    )
+
+
+def test_the_box_itself_lets_a_program_run(attack: Attack) -> None:
+    code, said = attack(
+        "boxed",
+        "import os; print(os.listdir(os.environ['HOME']), open('/tmp/own', 'w').name, open('/run/vllm/own', 'w').name)",
+    )
+    assert code == 0, said
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_succeeds_in_a_plain_container_and_fails_in_the_engines(attack: Attack, name: str) -> None:
+    code_of, stopped_by = ATTACKS[name]
+    code, said = attack("plain", code_of)
+    assert code == 0, f"it fails already without the settings, so its failure with them would prove nothing: {said}"
+    code, said = attack("boxed", code_of)
+    assert code != 0, f"the settings let it: {said}"
+    assert re.search(stopped_by, said), said
+
+
+def test_the_firewall_counts_what_the_engines_account_tried(engine: Console, attack: Attack) -> None:
+    """Its rules are by user, and the container's user is the host's."""
+
+    def counted() -> int:
+        rules = engine.run("nft", "list", "chain", "inet", "hardened_vllm", "engine_egress")
+        return sum(int(number) for number in re.findall(rf'packets (\d+) [^\n]*"{COUNTED}"', rules))
+
+    before = counted()
+    attack("boxed", ATTACKS["ask the cloud who this machine is"][0])
+    assert counted() > before
+
+
+def test_the_process_itself_has_nothing(engine: Console) -> None:
+    script = f"pid=$(systemctl show -P MainPID {UNIT}); pid=$(pgrep -P $pid); id -u vllm; cat /proc/$pid/status /proc/$pid/limits"
+    uid, status = engine.shell(script).split("\n", 1)
+    for line in (
+        f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}",
+        "CapEff:\t" + "0" * 16,
+        "CapBnd:\t" + "0" * 16,
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+    ):
+        assert line in status
+    assert re.search(r"Max core file size +0 +0 ", status)
+
+
+def test_what_belongs_to_it_is_its_own(engine: Console) -> None:
+    assert engine.shell("stat -c '%U %a' /var/lib/vllm /var/cache/vllm").split("\n")[:2] == ["vllm 700", "vllm 700"]
+
+
+def test_the_key_is_in_no_command_line_and_no_environment(engine: Console) -> None:
+    script = "grep -o '[A-Za-z0-9._~+/=-]*' /etc/hardened-vllm/engine/secrets.yaml | awk 'length > 20' | head -n 1"
+    key = engine.shell(script).strip()
+    assert len(key) > 30
+    found = engine.shell(
+        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; podman inspect hardened-vllm-engine"
+    )
+    assert UNIT.split("-engine")[0] in found
+    assert key not in found
