@@ -31,7 +31,8 @@ class Wanted:
     """An ``image`` (``NAME@sha256:...``) that holds vLLM ``version`` for its interpreter ``python``, run as ``user``.
 
     ``archive`` is an OCI archive on this host that has it, ``auth`` the text of an auth.json. ``destinations`` are the blocks that may
-    be called for it; when they are None, the addresses of its registry and of ``hosts`` are. ``timeout`` in seconds bounds the pull, ``bytes_needed`` is asked for before it.
+    be called for it; when they are None, the addresses of its registry and of ``hosts`` are. ``timeout`` in seconds bounds the pull,
+    ``bytes_needed`` is asked for before it.
     """
 
     image: str

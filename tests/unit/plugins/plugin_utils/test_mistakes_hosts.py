@@ -62,8 +62,8 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     ("socket-tls", LISTENER, put("cluster/engine", {"listener": "unix", "tls": {}})),
     (
         "socket-image",
-        "vllm_cluster.engine.listener",
-        both(put("cluster/install", IMAGE), put("cluster/engine/listener", "unix")),
+        LISTENER,
+        both(put("cluster/install", IMAGE), put("cluster/engine", {"listener": "unix"})),
     ),
     (
         "socket-behind-router",
