@@ -148,10 +148,11 @@ def _load(wanted, scratch, before):
 
 
 def _confined(wanted, argv, scratch):
+    destinations = [] if wanted.archive and wanted.destinations is None else wanted.destinations
     hosts = [engine_confined.host_of(wanted.name.partition("/")[0]), *wanted.hosts]
     python = os.path.realpath(sys.executable)
     return engine_confined.run(
-        argv, wanted.destinations, wanted.timeout, scratch, properties=SANDBOX, hosts=hosts, python=python
+        argv, destinations, wanted.timeout, scratch, properties=SANDBOX, hosts=hosts, python=python
     )
 
 

@@ -72,6 +72,9 @@ class Podman:
 def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Podman:
     made = Podman(tmp_path)
     monkeypatch.setattr(commands, "run", made.run)
+    monkeypatch.setattr(
+        engine_confined, "run", lambda argv, _blocks, timeout, *_args, **_named: made.run(argv, timeout)
+    )
     monkeypatch.setattr(engine_image, "RECORDS", str(tmp_path / "images"))
     monkeypatch.setattr(engine_image.tempfile, "mkdtemp", lambda **_named: str(tmp_path))
     monkeypatch.setattr(engine_image.shutil, "rmtree", lambda *_args, **_named: None)
@@ -80,7 +83,7 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Podman:
 
 def present(wanted: engine_image.Wanted, check_mode: bool = False, fetch: bool = True) -> dict[str, Any]:
     params = {name: getattr(wanted, name) for name in ("image", "version", "python", "user", "archive", "auth")}
-    params |= {"destinations": wanted.destinations, "bytes_needed": wanted.bytes_needed}
+    params |= {"destinations": wanted.destinations, "hosts": wanted.hosts, "bytes_needed": wanted.bytes_needed}
     return module.present({**params, "timeout_seconds": 60, "fetch": fetch}, check_mode)
 
 
@@ -144,19 +147,26 @@ def test_an_archive_gets_the_name_only_with_the_declared_digest(podman: Podman, 
 
 
 def test_the_pull_is_held_back_and_the_account_of_the_registry_is_in_no_argument(
-    podman: Podman, monkeypatch: pytest.MonkeyPatch
+    podman: Podman, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[Any] = []
 
-    def run(argv: list[str], destinations: list[str], timeout: float, *_args: Any, **_named: Any) -> str:
-        held.append(destinations)
+    def run(argv: list[str], destinations: Any, timeout: float, *_args: Any, hosts: list[str], **_named: Any) -> str:
+        held.append((destinations, hosts))
         return podman.run(argv, timeout)
 
     monkeypatch.setattr(engine_confined, "run", run)
     present(replace(WANTED, destinations=["192.0.2.10/32"], auth='{"auths": {"a": {"auth": "c2VjcmV0"}}}'))
-    assert held == [["192.0.2.10/32"]]
+    assert held.pop()[0] == ["192.0.2.10/32"]
     assert "c2VjcmV0" not in str(podman.ran)
     assert [words[2] for words in podman.ran if words[0] == "pull"] == ["--authfile"]
+    podman.images.clear()
+    present(replace(WANTED, hosts=["layers.example.org"]))
+    assert held.pop() == (None, ["registry.example.org", "layers.example.org"])
+    podman.images.clear()
+    (tmp_path / "image.tar").write_text("")
+    present(replace(WANTED, archive=str(tmp_path / "image.tar")))
+    assert held.pop()[0] == []
 
 
 def test_what_was_brought_goes_and_what_others_pulled_stays(podman: Podman, tmp_path: Path) -> None:

@@ -299,6 +299,7 @@ def quadlet(node: Node, content: str) -> dict:
         "directories": [],
         "files": [entry],
         "secrets": {},
+        "manifests": [],
         "restart": False,
         "start_seconds": 0,
         "stop": True,
