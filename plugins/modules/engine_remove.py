@@ -128,7 +128,8 @@ def remove(units, going, trees):
             # What a Quadlet became cannot be disabled.
             verb = ["disable", "--now"] if there(os.path.join(UNITS, name)) else ["stop"]
             commands.run(["systemctl", *verb, name], STOP_SECONDS)
-        if unit.active == "failed":
+        # Also by being stopped: a container that had to be killed ends with 137.
+        if engine_unit.show(name).active == "failed":
             commands.run(["systemctl", "reset-failed", name], 30)
     for path in going:
         files.become(path, files.State(files.ABSENT))
