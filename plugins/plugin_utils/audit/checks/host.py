@@ -56,8 +56,8 @@ def _socket(view: View, socket: Listener) -> Iterator[Said]:
     where = f"{socket['protocol']} {socket['port']} on {socket['address']}"
     severity = Severity.ERROR if owner is not None and owner["kind"] is not None else None
     if not listeners:
-        if owner is not None and owner["kind"] is not None and socket["protocol"] == "udp":
-            return  # unconnected datagram sockets of the engine's libraries answer nobody through the firewall
+        if owner is not None and owner["kind"] is not None and _of_libraries(view, socket):
+            return
         yield view.finding(
             "NET-12",
             where,
@@ -77,6 +77,21 @@ def _socket(view: View, socket: Listener) -> Iterator[Said]:
             severity=severity,
             evidence=[f"{where}: {who}"],
         )
+
+
+def _of_libraries(view: View, socket: Listener) -> bool:
+    """Tell whether an engine's libraries make such a socket for themselves, which the firewall lets nobody come to.
+
+    gloo listens on the fabric address for each worker, also of an engine that is one node and has no peers.
+    """
+    if socket["protocol"] == "udp":
+        return True
+    part = view.part or {}
+    return (
+        part["egress"] is not None
+        and socket["address"] in part["addresses"]["fabric"].values()
+        and in_ports(socket["port"], part["egress"]["own_ports"])
+    )
 
 
 def kernel_settings(view: View) -> Iterator[Said]:

@@ -188,6 +188,27 @@ def test_an_engine_on_a_socket_has_the_umask_for_it_and_no_port() -> None:
     assert finding.place == "tcp 8000 on 10.20.0.12"
 
 
+@pytest.mark.parametrize(
+    ("address", "port", "kind", "found"),
+    [
+        ("10.20.0.12", 40123, "vllm", False),
+        ("fd20:1::b", 40123, "vllm", False),
+        ("10.20.0.12", 45000, "vllm", True),
+        ("10.21.0.12", 40123, "vllm", True),
+        ("0.0.0.0", 40123, "vllm", True),
+        ("10.20.0.12", 40123, None, True),
+    ],
+)
+def test_the_workers_of_an_engine_without_peers_listen_on_the_fabric(
+    address: str, port: int, kind: str | None, found: bool
+) -> None:
+    given = view(plan=audit.plan("replicas"))
+    assert given.evidence is not None
+    owner = audit._owner("VLLM::Worker", "vllm", "hardened-vllm-engine.service", kind)
+    (given.evidence["listeners"] or []).append(audit.socket("tcp", address, port, {**owner}))  # type: ignore[arg-type]
+    assert any(isinstance(said, Finding) for said in say("listening_sockets", given)) is found
+
+
 def test_a_socket_nobody_saw_is_not_checked() -> None:
     given = on_socket()
     assert given.evidence is not None
