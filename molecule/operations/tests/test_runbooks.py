@@ -62,6 +62,14 @@ def test_rollback(follow: Callable, load: Callable, standing: Callable) -> None:
     assert releases(standing) == ["0.30.0", "0.30.0"]
 
 
+def test_prune(follow: Callable, console: Callable[[str], Console], standing: Callable) -> None:
+    before = standing()
+    follow("prune")
+    for name in ("engine1", "engine2"):
+        assert console(name).shell("ls /opt/hardened-vllm/engine").split() == ["0.30.0"]
+    assert standing() == before
+
+
 def test_new_keys_of_a_tenant(follow: Callable, load: Callable, secrets: Path) -> None:
     key = secrets / "tenants/acme/k1.key"
     old = key.read_text()
