@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from lab.paths import lab_directory
+from lab import runs
+from lab.paths import CHECKOUT, lab_directory
 from lab.testing import Console
 
 # Default of gateway.limits.body_bytes.
@@ -32,6 +33,8 @@ table inet watch {
     }
 }
 """
+# The same without a proxy: nothing at all is let by.
+WATCH_ALL = "".join(line for line in WATCH.splitlines(keepends=True) if "dport 3128" not in line)
 REFUSED = (
     "http://other.example.org/picture",
     "http://sub.images.example.org/picture",
@@ -125,11 +128,11 @@ def seen(console: Callable[[str], Console]) -> Callable[[], list[dict[str, Any]]
     return lambda: [json.loads(line) for line in console("world").run("cat", "/root/record.jsonl").splitlines()]
 
 
-@pytest.fixture
-def elsewhere(console: Callable[[str], Console]) -> Iterator[Callable[[], int]]:
+@pytest.fixture(params=[WATCH], ids=[""])
+def elsewhere(console: Callable[[str], Console], request: pytest.FixtureRequest) -> Iterator[Callable[[], int]]:
     """Packets that open a connection from the engine's account to others than the proxy, since the test began."""
     engine = console("engine1")
-    engine.run("nft", "-f", "-", given=WATCH)
+    engine.run("nft", "-f", "-", given=request.param)
     list_table = ("nft", "list", "table", "inet", "watch")
     yield lambda: sum(map(int, re.findall(r"counter packets (\d+)", engine.run(*list_table))))
     engine.run("nft", "delete", "table", "inet", "watch")
@@ -199,3 +202,24 @@ def test_without_the_firewall_and_the_proxy_the_counter_counts(
         assert elsewhere() == 1
     finally:
         engine.run("nft", "-f", "/etc/hardened-vllm/firewall.nft")
+
+
+@pytest.fixture(scope="module")
+def denied(lab_name: str) -> None:
+    """The same cluster declared without any domain."""
+    done = runs.play(lab_name, CHECKOUT / "playbooks/site.yml", images_domains=[], site_restart_ok=True)
+    assert done.code == 0, done.text
+
+
+@pytest.mark.usefixtures("denied")
+@pytest.mark.parametrize("elsewhere", [WATCH_ALL], indirect=True, ids=["all"])
+def test_without_a_declared_host_every_url_is_refused_and_nothing_leaves(
+    ask: Ask, ask_as_tenant: Ask, inline: Callable[[int], str], seen: Seen, elsewhere: Elsewhere
+) -> None:
+    """The vision model goes on to look at images that requests carry; prepare.yml shows vLLM without a list fetch from every host."""
+    answers = {url: ask(url) for url in ("http://images.example.org/picture", *SPELLINGS, *REFUSED)}
+    assert [url for url, status in answers.items() if status < 400] == []
+    assert ask_as_tenant("http://images.example.org/picture") >= 400
+    assert seen() == []
+    assert elsewhere() == 0
+    assert ask_as_tenant(inline(0)) == 200
