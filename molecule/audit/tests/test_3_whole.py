@@ -25,7 +25,7 @@ TRACES = (
 SNAPSHOT = r"""
 find / -xdev -printf '%p %y %m %U:%G %s %T@ %C@\n' | sort
 systemctl list-unit-files --type=service,socket,timer,path,mount,target --no-pager --no-legend
-systemctl list-units --type=service --all --no-pager --no-legend --plain 'llm*' 'dash*' 'hardened*'
+systemctl list-units --type=service --all --no-pager --no-legend --plain 'llm*' 'dash*' 'hardened*' | grep -v watch | tr -s ' '
 nft -s list ruleset
 sysctl -a 2> /dev/null | grep -v -e random -e '^fs\.' -e nf_conntrack_count -e pty.nr -e perf_event -e ns_last_pid
 getent passwd
