@@ -20,7 +20,7 @@ import anthropic
 import httpx2 as httpx
 import openai
 import pytest
-from lab.testing import Console
+from lab.testing import Console, wait_for
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -167,7 +167,8 @@ def test_a_websocket_needs_a_key_first(service: Service, key: str | None, journa
 def test_a_websocket_is_asked_for_on_its_route_alone(service: Service, journal: Callable[[], str]) -> None:
     """With this model vLLM has no such route; that it was asked for a WebSocket, and by whom, is in its log."""
     assert handshake(service, "/v1/realtime?model=tiny", service.key) == 502
-    assert re.search(r'"WebSocket /v1/realtime\?model=tiny" 403', journal())
+    asked = r'"WebSocket /v1/realtime\?model=tiny" 403'
+    wait_for(lambda: re.search(asked, journal()) is not None, 30, "vLLM has logged no refused WebSocket")
     for path in ("/v1/models", "/v1/chat/completions", "/v1/realtime/", "/metrics"):
         assert handshake(service, path, service.key) in (200, 404, 405)
     assert journal().count('"WebSocket ') == 1
