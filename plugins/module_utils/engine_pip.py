@@ -124,7 +124,7 @@ def hosts_of(python, source):
         written = commands.run([python, "-I", "-m", "pip", "config", "list"], 60)
         urls = [*_ADDRESS.findall(written), *_PROXY_SET.findall(written)]
         urls += [] if _INDEX_SET.search(written) else [PYPI]
-    hosts = list(dict.fromkeys(engine_confined.host_of(url) for url in urls))
+    hosts = [host for host in dict.fromkeys(map(engine_confined.host_of, urls)) if host] or [PYPI]
     if PYPI in hosts:
         hosts.append(PYPI_FILES)
     return [*hosts, *source.index_hosts]

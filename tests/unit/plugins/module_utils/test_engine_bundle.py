@@ -291,6 +291,11 @@ def test_the_hosts_of_pip_conf(
     assert sorted(set(hosts) - set(found)) == []
 
 
+def test_a_quote_in_a_password_does_not_hide_the_host() -> None:
+    source = engine_pip.Source(index_url="https://user:it's@one.example.org/simple")
+    assert engine_pip.hosts_of(sys.executable, source) == ["one.example.org"]
+
+
 def test_no_part_of_a_password_is_left_in_an_error(tmp_path: Path) -> None:
     """An @ in it is written as it is now and then, and pip takes that."""
     error = engine_pip.failure("pip", str(tmp_path), "https://user:hush@more@one.example.org/simple/x@y: not found")
