@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_confined
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-_ADDRESS = re.compile(r"https?://[^\s'\"\\]+")
+# Up to the last @ before the path, as programs read it.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+_ADDRESS = re.compile(r"https?://[^\s'\"\\]+", re.IGNORECASE)
+# Lines of pip config list. A further index leaves pip its own one; a proxy needs no scheme.
+_INDEX_SET = re.compile(r"^\S+\.index-url=", re.MULTILINE)
+_PROXY_SET = re.compile(r"^\S+\.proxy=['\"](.+)['\"]$", re.MULTILINE)
 _PACKAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NO_SPACE = "No space left on device"
 _NEARLY_FULL = 1 << 20
@@ -114,8 +118,13 @@ def pip(python, words, lines, source, scratch, timeout):
 
 def hosts_of(python, source):
     """Return the hosts pip calls for ``source``: of its index, of what pip's configuration names, and the further ones."""
-    written = source.index_url or commands.run([python, "-I", "-m", "pip", "config", "list"], 60)
-    hosts = [engine_confined.host_of(url) for url in _ADDRESS.findall(written)] or [PYPI]
+    if source.index_url:
+        urls = [source.index_url]
+    else:
+        written = commands.run([python, "-I", "-m", "pip", "config", "list"], 60)
+        urls = [*_ADDRESS.findall(written), *_PROXY_SET.findall(written)]
+        urls += [] if _INDEX_SET.search(written) else [PYPI]
+    hosts = [host for host in dict.fromkeys(map(engine_confined.host_of, urls)) if host] or [PYPI]
     if PYPI in hosts:
         hosts.append(PYPI_FILES)
     return [*hosts, *source.index_hosts]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ansible_collections.hardened.vllm.plugins.module_utils import (
     engine_generation,
     engine_model,
+    engine_quadlet,
     engine_venv,
     files,
     placement,
@@ -21,6 +22,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 
 PROC = "/proc"
 UNITS = "/etc/systemd/system/hardened-vllm-*.service"
+QUADLETS = engine_quadlet.quadlet("hardened-vllm-*")
 NOTES = "/var/lib/hardened-vllm/*-before.json"
 
 
@@ -67,9 +69,9 @@ def _found(root, manifest, fits, strange):
 
 
 def texts():
-    """Return all that may name what is in use, list of str: units, former states of them, and what processes were started with and have open."""
+    """Return all that may name what is in use, list of str: units, former states of them, and what processes were started with and have mapped."""
     read = []
-    for path in glob.glob(UNITS):
+    for path in glob.glob(UNITS) + glob.glob(QUADLETS):
         read.append(_read(path))
     for path in glob.glob(NOTES):
         states = engine_generation.Kept(path).states().values()
@@ -94,7 +96,9 @@ def judge(found, planned, keep, said):
     """
     verdicts, spare = {}, []
     for one in sorted(found, key=lambda one: -one.placed):
-        named = re.compile(re.escape(one.path) + r"(?![\w.+-])")
+        # The kernel names what is mapped by where it lies, whichever links lead there.
+        ways = "|".join(re.escape(path) for path in sorted({one.path, os.path.realpath(one.path)}))
+        named = re.compile(r"(?:%s)(?![\w.+-])" % ways)
         if one.path in planned:
             verdicts[one.path] = "planned"
         elif any(named.search(text) for text in said):

@@ -76,7 +76,7 @@ from ansible_collections.hardened.vllm.plugins.module_utils.probe_network import
 
 PAUSE = 1.0
 TCP_BUSY = ("01", "03")  # established, and on the way there
-UNIX_CONNECTED = "03"
+UNIX_BUSY = ("02", "03")  # on the way: nobody has accepted it yet; and connected
 
 
 def connections(api, root="/"):
@@ -84,7 +84,7 @@ def connections(api, root="/"):
     if api.get("socket"):
         # The accepting end carries the path. Num RefCount Protocol Flags Type St Inode Path
         rows = (line.split(None, 7) for line in read_text(under(root, "/proc/net/unix")).splitlines()[1:])
-        return sum(len(row) == 8 and (row[5], row[7]) == (UNIX_CONNECTED, api["socket"]) for row in rows)
+        return sum(len(row) == 8 and row[5] in UNIX_BUSY and row[7] == api["socket"] for row in rows)
     wanted = (ipaddress.ip_address(api["address"]), api["port"])
     lines = read_text(under(root, "/proc/net/tcp")).splitlines()[1:]
     # A kernel without IPv6 has no such file.

@@ -271,6 +271,10 @@ def test_pip_may_call_those_of_its_source_alone(
     [
         ("", ["pypi.org", "files.pythonhosted.org"]),
         (
+            "[global]\nextra-index-url = https://two.example.org/simple\nproxy = proxy.example.org:3128\n",
+            ["pypi.org", "files.pythonhosted.org", "two.example.org", "proxy.example.org"],
+        ),
+        (
             "[global]\nindex-url = https://user:hush@one.example.org/simple\nextra-index-url = http://two.example.org:8080/simple\n"
             "    http://10.0.0.7/simple\nproxy = http://proxy.example.org:3128\ntrusted-host = three.example.org\n",
             ["one.example.org", "two.example.org", "10.0.0.7", "proxy.example.org"],
@@ -285,6 +289,17 @@ def test_the_hosts_of_pip_conf(
     found = engine_pip.hosts_of(sys.executable, engine_pip.Source())
     # The machine that runs this may have a pip.conf of its own.
     assert sorted(set(hosts) - set(found)) == []
+
+
+def test_a_quote_in_a_password_does_not_hide_the_host() -> None:
+    source = engine_pip.Source(index_url="https://user:it's@one.example.org/simple")
+    assert engine_pip.hosts_of(sys.executable, source) == ["one.example.org"]
+
+
+def test_no_part_of_a_password_is_left_in_an_error(tmp_path: Path) -> None:
+    """An @ in it is written as it is now and then, and pip takes that."""
+    error = engine_pip.failure("pip", str(tmp_path), "https://user:hush@more@one.example.org/simple/x@y: not found")
+    assert str(error) == "pip failed: https://one.example.org/simple/x@y: not found"
 
 
 def test_a_directory_in_use_is_not_touched(public: Path) -> None:

@@ -14,6 +14,16 @@ ROW = "   0: {} {} {} 00000000:00000000 00:00000000 00000000     0        0 1 1 
 HEAD = "  sl  local_address rem_address   st\n"
 
 
+def test_a_connection_that_nobody_has_accepted_yet_counts(tmp_path: Path) -> None:
+    """Its request may lie there already, as it may on a port."""
+    path = str(tmp_path / "api.sock")
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(path)
+        server.listen()
+        client.connect(path)
+        assert connections({"socket": path}) == 1
+
+
 def test_connections_to_a_socket_are_counted_until_they_end(tmp_path: Path) -> None:
     path = str(tmp_path / "api.sock")
     with socket.socket(socket.AF_UNIX) as server:

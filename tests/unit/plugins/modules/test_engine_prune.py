@@ -58,6 +58,7 @@ class Node:
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     made = Node(tmp_path)
     monkeypatch.setattr(engine_prune, "UNITS", str(made.units / "hardened-vllm-*.service"))
+    monkeypatch.setattr(engine_prune, "QUADLETS", str(made.units / "hardened-vllm-*.container"))
     monkeypatch.setattr(engine_prune, "NOTES", str(made.notes / "*-before.json"))
     monkeypatch.setattr(engine_prune, "PROC", str(made.proc))
     return made
@@ -91,6 +92,25 @@ def test_what_is_used_stays_whoever_uses_it(node: Node) -> None:
         (node.proc / number).mkdir()
         (node.proc / number / name).write_text(text)
     assert node.prune([], keep=0) == ["0.5", "0.6"]
+
+
+def test_what_a_quadlet_names_stays_while_it_is_stopped_too(node: Node) -> None:
+    for number, name in enumerate((FIRST, SECOND, THIRD), 1):
+        node.revision(name, number)
+    first = node.models / FIRST
+    (node.units / "hardened-vllm-engine.container").write_text(f"Volume={first}:{first}:ro,nosuid,nodev,noexec\n")
+    assert node.prune([node.models / THIRD], keep=0, models=True) == [SECOND]
+
+
+def test_what_runs_stays_where_the_root_is_a_link(node: Node, tmp_path: Path) -> None:
+    """The kernel tells where it lies, not by which way it was found."""
+    node.release("0.1", 1)
+    node.release("0.2", 2)
+    (node.proc / "10").mkdir()
+    (node.proc / "10/maps").write_text(f"7f-80 r-xp 0 fe:00 1 {node.root}/0.1/lib/x.so\n")
+    (tmp_path / "link").symlink_to(node.root)
+    node.root = tmp_path / "link"
+    assert node.prune([], keep=0) == ["0.2"]
 
 
 def test_what_this_collection_did_not_put_there_is_never_touched(node: Node, tmp_path: Path) -> None:
