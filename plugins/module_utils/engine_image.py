@@ -20,6 +20,16 @@ RECORDS = "/var/lib/hardened-vllm/images"
 # Only unpacks and writes below podman's own directories.
 SANDBOX = ("ProtectHome=read-only", "ProtectKernelTunables=yes", "ProtectKernelModules=yes", "ProtectClock=yes")
 ASK_SECONDS = 300
+# Where a registry sends those who pull from it; others declare it.
+ELSEWHERE = {
+    "docker.io": (
+        "registry-1.docker.io",
+        "auth.docker.io",
+        "production.cloudflare.docker.com",
+        "docker-images-prod.6aa30f8b08e16409b46e0173d6de2f56.r2.cloudflarestorage.com",
+    ),
+    "quay.io": tuple("cdn%s.quay.io" % number for number in ("", "01", "02", "03", "04", "05", "06")),
+}
 
 
 class ImageError(Exception):
@@ -149,7 +159,8 @@ def _load(wanted, scratch, before):
 
 def _confined(wanted, argv, scratch):
     destinations = [] if wanted.archive and wanted.destinations is None else wanted.destinations
-    hosts = [engine_confined.host_of(wanted.name.partition("/")[0]), *wanted.hosts]
+    registry = engine_confined.host_of(wanted.name.partition("/")[0])
+    hosts = [registry, *ELSEWHERE.get(registry, ()), *wanted.hosts]
     python = os.path.realpath(sys.executable)
     return engine_confined.run(
         argv, destinations, wanted.timeout, scratch, properties=SANDBOX, hosts=hosts, python=python
@@ -192,11 +203,22 @@ def recorded():
     return found
 
 
+def _expect_unused(image, identifier):
+    asked = [PODMAN, "ps", "--all", "--format", "{{.Names}}", "--filter", "ancestor=%s" % identifier]
+    others = [name for name in commands.run(asked, 60).split() if not name.startswith("hardened-vllm-")]
+    if others:
+        raise commands.CommandError(
+            "%s: containers this collection did not make have it: %s. It was left where it is. Remove them, then run this again."
+            % (image, ", ".join(others))
+        )
+
+
 def remove(records):
-    """Remove the images of ``records`` ({file: image}) and the notes of them. Raises CommandError."""
+    """Remove the images of ``records`` ({file: image}) and the notes of them. Raises CommandError, also when others run one of them."""
     for place, image in records.items():
         if there(image):
             identifier = commands.run([PODMAN, "image", "inspect", "--format", "{{.Id}}", image], 60).strip()
+            _expect_unused(image, identifier)
             commands.run([PODMAN, "rmi", "--force", identifier], 600)
         os.unlink(place)
     if records:

@@ -62,6 +62,7 @@ removed:
 import glob
 import os
 import shutil
+import stat
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, engine_quadlet, engine_unit, files
@@ -90,10 +91,11 @@ def there(path):
 
 
 def kept_for_others(path, removed):
-    """Tell whether ``path`` is a directory that holds more than what goes."""
+    """Tell whether ``path`` is a directory that holds more than what goes, and than sockets, which go with their service."""
     if files.read_state(path).kind != files.DIRECTORY:
         return False
-    return any(os.path.join(path, name) not in removed for name in os.listdir(path))
+    inside = [os.path.join(path, name) for name in os.listdir(path)]
+    return any(one not in removed and not stat.S_ISSOCK(os.lstat(one).st_mode) for one in inside)
 
 
 def found(patterns):

@@ -32,6 +32,7 @@ class Podman:
     images: dict[str, str] = field(default_factory=dict)
     offered: str = DIGEST
     answer: dict[str, Any] = field(default_factory=lambda: dict(ANSWER))
+    containers: str = ""
     ran: list[list[str]] = field(default_factory=list)
 
     def run(self, argv: list[str], timeout: float = 0) -> str:
@@ -46,6 +47,7 @@ class Podman:
             "pull": self._pull,
             "tag": lambda _argv: self.images.update({IMAGE: self.offered}) or "",
             "rmi": self._remove,
+            "ps": lambda _argv: self.containers,
             "run": lambda _argv: json.dumps(self.answer),
         }[" ".join(verb)](argv)
 
@@ -180,6 +182,16 @@ def test_what_was_brought_goes_and_what_others_pulled_stays(podman: Podman, tmp_
     present(WANTED)
     assert module.absent(check_mode=False) == {"changed": False, "removed": [], "diff": {"before": "", "after": ""}}
     assert podman.images
+
+
+def test_an_image_that_others_run_stays_and_their_containers_too(podman: Podman) -> None:
+    present(WANTED)
+    podman.containers = "hardened-vllm-engine\nshop\n"
+    with pytest.raises(commands.CommandError, match="did not make have it: shop"):
+        module.absent(check_mode=False)
+    assert "rmi" not in podman.verbs()
+    podman.containers = "hardened-vllm-engine\n"
+    assert module.absent(check_mode=False)["removed"] == [IMAGE]
 
 
 def test_a_podman_that_fails_is_no_missing_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,14 @@ def test_a_quadlet_goes_as_a_unit_does_but_is_not_disabled(tmp_path: Path, monke
     assert ["systemctl", "disable", "--now", PLAIN] in ran
     assert ["systemctl", "stop", QUADLET] in ran
     assert [list((tmp_path / place).iterdir()) for place in ("units", "quadlets")] == [[], []]
+
+
+def test_a_directory_goes_with_the_socket_of_its_service_and_stays_with_anything_else(tmp_path: Path) -> None:
+    directory = tmp_path / "hardened-vllm-engine"
+    directory.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(directory / "api.sock"))
+    params = {"units": [PLAIN], "files": [str(tmp_path / "hardened-vllm-{name}")]}
+    assert str(directory) in engine_remove.plan(params, [PLAIN])
+    (directory / "notes").write_text("")
+    assert str(directory) not in engine_remove.plan(params, [PLAIN])
