@@ -12,7 +12,7 @@ version_added: "0.1.0"
 author:
   - hardened.vllm maintainers (@hardened-vllm)
 description:
-  - Waits until the API of an engine on this node has no connections, as M(ansible.builtin.wait_for) does with V(drained), for a unix
+  - Waits until the API of an engine on this node has no connections, as C(ansible.builtin.wait_for) does with V(drained), for a unix
     socket too.
   - Closes nothing. Drain the engine at the gateways first.
 options:
