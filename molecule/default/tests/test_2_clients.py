@@ -147,7 +147,8 @@ def test_curl(service: Service, protocol: str) -> None:
 def handshake(service: Service, path: str, key: str | None) -> int:
     """Ask for a WebSocket and return the status of the refusal; this model has none to give.
 
-    Not by the client that has threads: one reads the session tickets of TLS 1.3 while the other sends, and on a busy machine what it sends is lost.
+    Not by the client that has threads: on a busy machine what it sent did not arrive now and then, perhaps because one of them reads the session
+    tickets of TLS 1.3 meanwhile.
     """
 
     async def ask() -> None:
