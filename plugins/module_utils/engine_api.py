@@ -26,6 +26,16 @@ class KeyFileError(Exception):
     """The file with the key cannot serve. The text is for the user and does not hold the key."""
 
 
+# The option ``api`` of modules.
+API = {
+    "type": "dict",
+    "options": {"address": {"type": "str"}, "port": {"type": "int"}, "socket": {"type": "path"}},
+    "required_together": [("address", "port")],
+    "required_one_of": [("address", "socket")],
+    "mutually_exclusive": [("address", "socket")],
+}
+
+
 @dataclass(frozen=True)
 class Answer:
     """``tokens`` generated (0 when none), HTTP ``status`` (None: no answer) and a short ``text`` about a failure."""

@@ -108,11 +108,8 @@ def pip(python, words, lines, source, scratch, timeout):
     if any("--hash" in line for line in lines):
         argv.append("--require-hashes")
     with _environment(_pip_environment(source, scratch)):
-        destinations, hosts = source.destinations, []
-        if destinations is None and source.asks_index:
-            hosts = hosts_of(python, source)
-        elif destinations is None:
-            destinations = []
+        destinations = [] if source.destinations is None and not source.asks_index else source.destinations
+        hosts = hosts_of(python, source) if destinations is None else []
         engine_confined.run([*argv, "-r", listed], destinations, timeout, scratch, hosts=hosts)
 
 

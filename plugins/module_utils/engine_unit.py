@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ansible_collections.hardened.vllm.plugins.module_utils import commands, placement
 
 JOURNAL_LINES = 20
+# For a stop; systemd ends it before, after the unit's TimeoutStopSec.
+STOP_SECONDS = 3600
 _CAUSE = re.compile(r"(?!.*\b(?:WARNING|INFO|DEBUG)\b).*\b(?:[A-Za-z]+(?:Error|Exception)|error): \S")
 _PROPERTIES = (
     "LoadState",

@@ -198,8 +198,6 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 )
 
 UNITS = "/etc/systemd/system"
-# systemd ends it before, after the unit's TimeoutStopSec.
-STOP_SECONDS = 3600
 # vLLM reads the value from YAML and hands it to its argument parser, where a leading dash makes it an option.
 READABLE_SECRET = re.compile(r"[A-Za-z0-9._~+/=][A-Za-z0-9._~+/=-]*")
 
@@ -329,7 +327,7 @@ def restored(module, kept):
     if module.check_mode:
         return {"changed": bool(former), "startable": files.read_state(path).kind == files.FILE, "progress": "ready"}
     if params["stop"] and engine_unit.show(params["unit"]).load == "loaded":
-        commands.run(["systemctl", "stop", params["unit"]], STOP_SECONDS)
+        commands.run(["systemctl", "stop", params["unit"]], engine_unit.STOP_SECONDS)
     if path in former and former[path].kind == files.ABSENT and not params["quadlet"]:
         commands.run(["systemctl", "disable", params["unit"]], 60)
     for place, state in former.items():

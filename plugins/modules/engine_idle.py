@@ -66,6 +66,7 @@ import ipaddress
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hardened.vllm.plugins.module_utils import engine_api
 from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import (
     Unknown,
     read_optional,
@@ -102,14 +103,7 @@ def main():
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "api": {
-                "type": "dict",
-                "required": True,
-                "options": {"address": {"type": "str"}, "port": {"type": "int"}, "socket": {"type": "path"}},
-                "required_together": [("address", "port")],
-                "required_one_of": [("address", "socket")],
-                "mutually_exclusive": [("address", "socket")],
-            },
+            "api": dict(engine_api.API, required=True),
             "timeout": {"type": "int", "default": 600},
             "msg": {"type": "str", "default": "The engine is still busy."},
         },

@@ -323,13 +323,7 @@ def main():
             "unit": {"type": "str", "required": True},
             "start": {"type": "bool", "default": False},
             "fresh": {"type": "bool", "default": False},
-            "api": {
-                "type": "dict",
-                "options": {"address": {"type": "str"}, "port": {"type": "int"}, "socket": {"type": "path"}},
-                "required_together": [("address", "port")],
-                "required_one_of": [("address", "socket")],
-                "mutually_exclusive": [("address", "socket")],
-            },
+            "api": engine_api.API,
             "tls": {
                 "type": "dict",
                 "options": {

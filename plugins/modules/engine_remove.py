@@ -71,8 +71,6 @@ UNITS = "/etc/systemd/system"
 PREFIX = "hardened-vllm-"
 SUFFIX = ".service"
 TREE_PARENTS = ("/var/lib", "/var/cache", "/opt")
-# systemd ends it before, after the unit's TimeoutStopSec.
-STOP_SECONDS = 3600
 
 
 def refuse_wide_trees(trees):
@@ -129,7 +127,7 @@ def remove(units, going, trees):
         if unit.load == "loaded":
             # What a Quadlet became cannot be disabled.
             verb = ["disable", "--now"] if there(os.path.join(UNITS, name)) else ["stop"]
-            commands.run(["systemctl", *verb, name], STOP_SECONDS)
+            commands.run(["systemctl", *verb, name], engine_unit.STOP_SECONDS)
         # Also by being stopped: a container that had to be killed ends with 137.
         if engine_unit.show(name).active == "failed":
             commands.run(["systemctl", "reset-failed", name], 30)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .evidence import Reached, ReachEvidence
-from .view import View, common_ports, in_ports, untried
+from .ranges import common_ports, in_ports
+from .view import View, untried
 
 OPEN, CLOSED, UNTRIED, UNKNOWN = "open", "closed", "not tried", "not looked at"
 

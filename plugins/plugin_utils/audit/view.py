@@ -15,6 +15,7 @@ from typing import Any
 from ..problems import Severity
 from .controls import controls
 from .evidence import Answer, Endpoint, HostEvidence, Process, Reached, ReachEvidence, RoutesEvidence
+from .ranges import others, ports_of, text
 
 # Standings of places that are no part of the cluster.
 OUTSIDE = ("observer", "stranger", "controller")
@@ -193,41 +194,17 @@ class View:
         return any(origin in network for network in self.sources(listener))
 
 
-def ports_of(text: str) -> list[tuple[int, int]]:
-    """Return the ranges of ``1-21,23`` as pairs; empty for an empty text."""
-    pairs = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        low, _dash, high = part.partition("-")
-        pairs.append((int(low), int(high or low)))
-    return pairs
-
-
-def in_ports(port: int, text: str) -> bool:
-    """Tell whether ``port`` is in the ranges of ``text``."""
-    return any(low <= port <= high for low, high in ports_of(text))
-
-
 def untried(seen: ReachEvidence, row: Reached) -> str:
     """Return the ports of ``row`` nobody came to, as ranges; who is no member of a cluster has to try every TCP port."""
     if row["protocol"] != "tcp" or seen["standing"] in MEMBERS:
         return row["untried"]
-    gaps, place = [], 1
     tried = [*ports_of(row["refused"]), *ports_of(row["filtered"]), *((port, port) for port in row["open"])]
-    for low, high in [*sorted(tried), (65536, 65536)]:
-        if place < low:
-            gaps.append(f"{place}-{low - 1}")
-        place = max(place, high + 1)
-    return ",".join(gaps)
+    return text(others(tried))
 
 
 def why_untried(row: Reached) -> str:
     """Return why ports of ``row`` were left out, for the report."""
     return row["reason"] or "they were not asked for (audit_ports)"
-
-
-def common_ports(one: str, other: str) -> bool:
-    """Tell whether two texts of ranges share a port."""
-    return any(low <= far and near <= high for low, high in ports_of(one) for near, far in ports_of(other))
 
 
 def is_loopback(address: str) -> bool:

@@ -121,7 +121,7 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
 def _stop_seconds(argv: Sequence[str]) -> int:
     """Return the seconds after which whoever stops the process has to kill it: more than its requests may take."""
     drain = [int(value) for option, value in pairwise(argv) if option == "--shutdown-timeout" and value.isdecimal()]
-    return max(LEAST_STOP_SECONDS, *(seconds + TEARDOWN_SECONDS for seconds in drain), 0)
+    return max([LEAST_STOP_SECONDS, *(seconds + TEARDOWN_SECONDS for seconds in drain)])
 
 
 def _argv(declaration: Declaration, seat: Seat) -> list[str]:

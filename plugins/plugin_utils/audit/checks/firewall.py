@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...planning.firewalls import FIRST_REDIRECTION
-from ..view import Absent, Looked, Said, Unchecked, View, ports_of
+from .. import ranges
+from ..view import Absent, Looked, Said, Unchecked, View
 from . import nft
 
 Allowance = tuple[str, str, str, str, str]
@@ -65,7 +66,7 @@ def _expected(view: View) -> set[Allowance]:
         (
             listener["interface"] or "",
             listener["protocol"],
-            ",".join(nft.span_text(pair) for pair in nft.merged(ports_of(listener["ports"]))),
+            ranges.text(ranges.merged(ranges.ports_of(listener["ports"]))),
             f"@from_{name}_{family}",
             f"{listener['control']} {listener['name']}",
         )
@@ -78,22 +79,22 @@ def _expected(view: View) -> set[Allowance]:
 def _allowances(objects: nft.Objects) -> set[Allowance]:
     """Return whom the chains accept that the ports of the chain input lead to."""
     return {
-        (interface, protocol, ",".join(nft.span_text(pair) for pair in pairs), source, comment)
+        (interface, protocol, ranges.text(pairs), source, comment)
         for (interface, protocol, source, comment), pairs in _accepted(objects, "input").items()
     }
 
 
 def _accepted(objects: nft.Objects, chain: str) -> dict[tuple[str, str, str, str], list[tuple[int, int]]]:
     """Return (interface, protocol, source, comment) to ports, of whom the chains accept that the ports of ``chain`` lead to."""
-    spans: dict[tuple[str, str, str, str], list[tuple[int, int]]] = {}
+    found: dict[tuple[str, str, str, str], list[tuple[int, int]]] = {}
     for protocol, low, high, decision in nft.dispatched(objects, chain):
         for rule in nft.chain_rules(objects, decision.partition(" ")[2]):
             if nft.verdict(rule) == "accept":
                 source = str(nft.matched(rule, "saddr") or "")
                 interface = str(nft.matched(rule, "iifname") or "")
                 key = (interface, protocol, source, str(rule.get("comment", "no comment")))
-                spans.setdefault(key, []).append((low, high))
-    return {key: nft.merged(pairs) for key, pairs in spans.items()}
+                found.setdefault(key, []).append((low, high))
+    return {key: ranges.merged(pairs) for key, pairs in found.items()}
 
 
 def _listeners(view: View, objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]:
@@ -132,7 +133,7 @@ def _openings(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[str]]]
         decision = nft.verdict(rule)
         if decision in _LEADS or (decision == "accept" and _known(rule)) or decision in ("", "drop", "reject"):
             continue
-        ports = ",".join(nft.span_text(pair) for pair in nft.ports(rule, objects) or ())
+        ports = ranges.text(nft.ports(rule, objects) or ())
         what = f"{nft.protocol(rule) or 'any protocol'} {ports or 'any port'}"
         done = "accepts" if decision == "accept" else f"says {decision} for"
         yield f"chain input, {what}", f"a rule that {done} {what}", "no accept before the listeners", []
@@ -149,7 +150,7 @@ def _led_elsewhere(objects: nft.Objects) -> Iterator[tuple[str, str, str, list[s
     for protocol, low, high, decision in nft.dispatched(objects, "input"):
         judged = nft.chain_rules(objects, decision.partition(" ")[2]) if decision.startswith("jump ") else []
         if decision == "accept" or any(nft.verdict(rule) not in _JUDGES for rule in judged):
-            what = f"{protocol} {nft.span_text((low, high))}"
+            what = f"{protocol} {ranges.span_text((low, high))}"
             yield f"chain input, {what}", f"{what} is {decision or 'led elsewhere'}", "a chain of planned sources", []
 
 
@@ -184,18 +185,18 @@ def _before_redirections(view: View, objects: nft.Objects) -> Iterator[tuple[str
     for protocol, low, high, decision in nft.dispatched(objects, "published"):
         judged = [nft.verdict(rule) for rule in nft.chain_rules(objects, decision.partition(" ")[2])]
         if decision.partition(" ")[0] != "jump" or judged[-1:] != ["goto refused"] or set(judged[:-1]) - {"accept"}:
-            what = f"chain published, {protocol} {nft.span_text((low, high))}"
+            what = f"chain published, {protocol} {ranges.span_text((low, high))}"
             yield what, "not only the planned sources pass", "the planned sources, then a refusal", []
     present = _by_source((*key[:3], pairs) for key, pairs in _accepted(objects, "published").items())
     wanted = _by_source(
-        (interface, protocol, source, ports_of(ports))
+        (interface, protocol, source, ranges.ports_of(ports))
         for interface, protocol, ports, source, _comment in _expected(view)
     )
     for key in sorted(present.keys() | wanted.keys()):
         if present.get(key) != wanted.get(key):
             interface, protocol, source = key
             ports = {
-                name: ",".join(map(nft.span_text, some.get(key, ()))) or "no port"
+                name: ranges.text(some.get(key, ())) or "no port"
                 for name, some in (("found", present), ("planned", wanted))
             }
             what = f"chain published, {protocol} on {interface or 'any interface'} from {source or 'everybody'}"
@@ -208,7 +209,7 @@ def _by_source(
     found: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
     for interface, protocol, source, pairs in parts:
         found.setdefault((interface, protocol, source), []).extend(pairs)
-    return {key: nft.merged(pairs) for key, pairs in found.items()}
+    return {key: ranges.merged(pairs) for key, pairs in found.items()}
 
 
 def _passes_first(rule: Mapping[str, Any]) -> bool:

@@ -13,7 +13,8 @@ from ...planning.engine import USER
 from ...planning.media import USER as MEDIA_USER
 from ...problems import Severity
 from ..evidence import Account, Listener
-from ..view import Absent, Looked, Said, Unchecked, View, in_ports, is_loopback
+from ..ranges import in_ports
+from ..view import Absent, Looked, Said, Unchecked, View, is_loopback
 
 # Clients of DHCP and time listen without being services.
 CLIENTS = (68, 123, 323, 546)

@@ -9,6 +9,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .. import ranges
+
 OWN = ("inet", "hardened_vllm")
 Objects = Sequence[Mapping[str, Any]]
 
@@ -172,7 +174,7 @@ def ports(rule: Mapping[str, Any], objects: Objects = ()) -> list[tuple[int, int
         elif "payload" in (_at(part, "match", "left") or ()):
             compared_with = _pairs(_at(part, "match", "right"), objects, rule)
             some = _compared_ports(str(_at(part, "match", "op")), compared_with)
-        found = some if found is None else common(found, some)
+        found = some if found is None else ranges.common(found, some)
     return found
 
 
@@ -195,35 +197,13 @@ def target(rule: Mapping[str, Any], port: int) -> tuple[str | None, int] | None:
 
 def _compared_ports(operator: str, pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     if operator == "!=":
-        return others(pairs)
+        return ranges.others(pairs)
     if operator in ("<", "<=", ">", ">=") and pairs:
         bound = pairs[0][0]
         low = {">": bound + 1, ">=": bound}.get(operator, 1)
         high = {"<": bound - 1, "<=": bound}.get(operator, 65535)
         return [(low, high)] if low <= high else []
     return pairs
-
-
-def others(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the spans of all ports but ``pairs``."""
-    found, place = [], 1
-    for low, high in merged(pairs):
-        if place < low:
-            found.append((place, low - 1))
-        place = high + 1
-    return [*found, (place, 65535)] if place <= 65535 else found
-
-
-def common(some: Iterable[tuple[int, int]], more: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the spans that are in both."""
-    return merged(
-        (max(low, near), min(high, far)) for low, high in some for near, far in more if max(low, near) <= min(high, far)
-    )
-
-
-def span_text(pair: tuple[int, int]) -> str:
-    """Return a span as ``22`` or ``40000-44999``."""
-    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}-{pair[1]}"
 
 
 def compared(rule: Mapping[str, Any]) -> Any:
@@ -243,23 +223,12 @@ def _pairs(value: Any, objects: Objects, rule: Mapping[str, Any]) -> list[tuple[
         sets = of_table(objects, "set", rule["family"], rule["table"])
         items = next((one.get("elem") for one in sets if one["name"] == value[1:]), None)
     pairs = (_pair(_bare(item)) for item in (items if isinstance(items, list) else ()))
-    return merged(pair for pair in pairs if pair is not None)
+    return ranges.merged(pair for pair in pairs if pair is not None)
 
 
 def _bare(element: Any) -> Any:
     """Return an element of a set without its counter, comment or timeout."""
     return _at(element, "elem", "val") if isinstance(element, Mapping) and "elem" in element else element
-
-
-def merged(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans of numbers sorted, those that touch or overlap as one."""
-    found: list[tuple[int, int]] = []
-    for low, high in sorted(pairs):
-        if found and low <= found[-1][1] + 1:
-            found[-1] = (found[-1][0], max(high, found[-1][1]))
-        else:
-            found.append((low, high))
-    return found
 
 
 # What stands for an element that is no address: no planned set has it.
@@ -268,7 +237,7 @@ UNREAD = (-9, -9)
 
 def spans(elements: Iterable[Any]) -> list[tuple[int, int]]:
     """Return addresses, prefixes and ranges as merged spans of numbers, ``UNREAD`` for what is none."""
-    return merged(_span(_bare(element)) for element in elements)
+    return ranges.merged(_span(_bare(element)) for element in elements)
 
 
 def _span(element: Any) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from ... import catalogue
 from ...problems import Severity
 from ..controls import controls
 from ..evidence import Reached, ReachEvidence
+from ..ranges import common_ports, in_ports
 from ..view import (
     MEMBERS,
     OUTSIDE,
@@ -20,8 +21,6 @@ from ..view import (
     Said,
     Unchecked,
     View,
-    common_ports,
-    in_ports,
     untried,
     why_untried,
 )

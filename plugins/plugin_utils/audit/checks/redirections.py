@@ -10,7 +10,8 @@ from typing import Any
 
 from ...planning.firewalls import FIRST_REDIRECTION
 from ...problems import Severity
-from ..view import Looked, Said, Unchecked, View, ports_of
+from .. import ranges
+from ..view import Looked, Said, Unchecked, View
 from . import nft
 
 
@@ -23,7 +24,9 @@ def foreign_firewall(view: View) -> Iterator[Said]:
     objects = evidence["nftables"] or []
     # Planned ports are decided before the redirection.
     planned = {
-        protocol: [pair for one in view.listeners() if one["protocol"] == protocol for pair in ports_of(one["ports"])]
+        protocol: [
+            pair for one in view.listeners() if one["protocol"] == protocol for pair in ranges.ports_of(one["ports"])
+        ]
         for protocol in ("tcp", "udp")
     }
     for entry in objects:
@@ -40,10 +43,10 @@ def foreign_firewall(view: View) -> Iterator[Said]:
                 "NET-10", name, "a chain at the hook ingress", "none: it sees packets first", severity=Severity.WARNING
             )
     for rule, protocol, redirected in published(objects):
-        left = nft.common(redirected, nft.others(planned.get(protocol, ())))
+        left = ranges.common(redirected, ranges.others(planned.get(protocol, ())))
         if not left:
             continue
-        ports = f"{protocol} {','.join(nft.span_text(pair) for pair in left)}"
+        ports = f"{protocol} {ranges.text(left)}"
         yield view.finding(
             "NET-10",
             f"{ports} by chain {rule['chain']} of table {rule['family']} {rule['table']}",

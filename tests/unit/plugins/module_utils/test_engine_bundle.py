@@ -10,8 +10,7 @@ import os
 import shutil
 import sys
 import tarfile
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,28 +26,12 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
 from ansible_collections.hardened.vllm.plugins.plugin_utils import lock
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "support"))
-import standin_systemd  # only found after the line above
-from standin_wheel import write
+from standin_wheel import write  # only found after the line above
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="installing asks the interpreter as another user")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Programs run at once, without a network, as those of a unit that may call nobody."""
-    folder = tmp_path_factory.mktemp("systemd")
-    standin_systemd.write(folder, standin_systemd.NO_NETWORK)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        yield
-
-
-@pytest.fixture(scope="module")
-def public() -> Iterator[Path]:
-    """A directory that every user can read, which pytest's own are not."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="hardened-vllm-test-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="installing asks the interpreter as another user"),
+    pytest.mark.usefixtures("without_network"),
+]
 
 
 def order(wheels: Path, **more: object) -> engine_bundle.Order:

@@ -12,7 +12,8 @@ import subprocess
 from typing import Any
 
 import pytest
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.checks import CHECKS, nft
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import ranges
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.checks import CHECKS
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.view import Finding, Looked, View
 from support import audit
 from support.firewall import render
@@ -147,5 +148,5 @@ def test_what_a_chain_others_lead_to_redirects_is_said_by_those_that_lead_there(
     ([(0, 0), (65535, 65535)], [(1, 65534)]),
 ])  # fmt: skip
 def test_the_other_ports(pairs: list[tuple[int, int]], rest: list[tuple[int, int]]) -> None:
-    assert nft.others(pairs) == rest
-    assert nft.common(pairs, rest) == []
+    assert ranges.others(pairs) == rest
+    assert ranges.common(pairs, rest) == []
