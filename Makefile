@@ -34,6 +34,7 @@ help:
 	@echo "make molecule-scan        scanners (nmap, sslyze, testssl.sh, schemathesis) against the gateway, likewise"
 	@echo "make molecule-sample      the sample of an audit in docs/, collected again, likewise"
 	@echo "make molecule-socket      gateway and engine on one host with a socket between them, likewise"
+	@echo "make molecule-wheels    a real release of vLLM carried to nodes without an index, likewise"
 	@echo "AUDIT_FAULTS=all make molecule-audit   every planted fault, not the quick ones only"
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
 	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"

@@ -10,7 +10,7 @@ import yaml
 
 from lab.connections import control_path
 from lab.credentials import Credentials
-from lab.paths import IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE, write_file
+from lab.paths import IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE, WHEELS_IN_NODE, write_file
 from lab.spec import LabSpec, NodeSpec, controller_address, interface_name
 
 
@@ -18,7 +18,7 @@ def content(spec: LabSpec, credentials: Credentials) -> dict[str, Any]:
     """Return the inventory: hosts with connection variables and ``vllm_node``, groups, and ``lab`` for all.
 
     ``lab`` holds ``name``, ``directory``, ``networks`` (name -> subnets), ``controller`` (network -> this machine's
-    addresses), ``vllm_venv`` and ``models`` (paths in the engine nodes), ``images`` (directory: a path in a registry's node, digests: a
+    addresses), ``vllm_venv``, ``models`` and ``wheels`` (paths in the nodes that have them), ``images`` (directory: a path in a registry's node, digests: a
     file here) and ``tls`` (ca, certificate, key: files here).
     """
     groups: dict[str, dict[str, Any]] = {}
@@ -34,6 +34,7 @@ def content(spec: LabSpec, credentials: Credentials) -> dict[str, Any]:
             for name, network in spec.networks.items()
         },
         "vllm_venv": VLLM_IN_NODE,
+        "wheels": WHEELS_IN_NODE,
         "models": MODELS_IN_NODE,
         "images": {"directory": IMAGES_IN_NODE, "digests": str(STATE / "vllm" / "image" / "images.json")},
     }

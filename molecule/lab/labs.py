@@ -21,6 +21,7 @@ from lab import (
     nodes,
     vllm_env,
     vllm_image,
+    vllm_wheels,
 )
 from lab.commands import run
 from lab.errors import LabError
@@ -54,6 +55,8 @@ def up(file: Path, progress: Progress) -> Path:
             models.DIRECTORY.mkdir(parents=True, exist_ok=True)
         if spec.needs_images:
             vllm_image.ensure(host, progress)
+        if spec.needs_wheels:
+            vllm_wheels.ensure(progress)
         for model in spec.models:
             models.ensure(model, progress)
         secrets = credentials.ensure(lab_directory(spec.name), spec)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lab import connections, kernel
+from lab import connections, kernel, vllm_wheels
 from lab.commands import last_lines
 from lab.credentials import Credentials
 from lab.errors import LabError
 from lab.host import LABEL, LABEL_CHECKOUT, LABEL_DIGEST, Host
-from lab.paths import CHECKOUT, IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE
+from lab.paths import CHECKOUT, IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_NODE, WHEELS_IN_NODE
 from lab.progress import Progress
 from lab.spec import IMAGES, LabSpec, NodeSpec, digest, interface_name
 
@@ -165,6 +165,8 @@ class Nodes:
             arguments.append(f"--shm-size={SHM_SIZE}")
             arguments.append(f"--volume={STATE / 'vllm' / 'env'}:{VLLM_IN_NODE}:ro")
             arguments.append(f"--volume={STATE / 'models'}:{MODELS_IN_NODE}:ro")
+        if node.wheels:
+            arguments.append(f"--volume={vllm_wheels.DIRECTORY}:{WHEELS_IN_NODE}:ro")
         if node.registry:
             arguments.append(f"--volume={STATE / 'vllm' / 'image'}:{IMAGES_IN_NODE}:ro")
         if node.image == "quadlet":

@@ -14,6 +14,7 @@ RUNTIME = Path("/run/hardened-vllm-lab")
 VLLM_IN_NODE = "/opt/vllm-lab"
 MODELS_IN_NODE = "/opt/models"
 IMAGES_IN_NODE = "/opt/images"
+WHEELS_IN_NODE = "/opt/vllm-wheels"
 
 # Names below .lab that belong to all labs; a lab of this name would mix its files with them.
 SHARED_NAMES = frozenset({"vllm", "models", "inventory", "logs", "build"})

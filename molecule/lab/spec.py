@@ -41,6 +41,8 @@ class NodeSpec(_Strict):
     engine: bool = False
     # Has container images with vLLM for a registry to serve.
     registry: bool = False
+    # Has wheels of vLLM and of all it needs, as an index of one's own would.
+    wheels: bool = False
 
 
 class NetworkSpec(_Strict):
@@ -114,6 +116,11 @@ class LabSpec(_Strict):
     def needs_images(self) -> bool:
         """Whether any node serves container images with vLLM."""
         return any(node.registry for node in self.nodes)
+
+    @property
+    def needs_wheels(self) -> bool:
+        """Whether any node has the wheels of vLLM."""
+        return any(node.wheels for node in self.nodes)
 
     def node(self, name: str) -> NodeSpec:
         """Return the node of this name; LabError when there is none."""

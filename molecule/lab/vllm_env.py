@@ -20,7 +20,7 @@ VERSION = "3.11"
 # Counts up when what is built from the same requirements changes.
 LAYOUT = "1"
 
-_PIP_REMEDY = (
+PIP_REMEDY = (
     "torch's '+cpu' builds may need PyTorch's CPU wheel index: name it in PIP_EXTRA_INDEX_URL and repeat; "
     "4 GB of free disk are needed"
 )
@@ -62,7 +62,7 @@ def _build(directory: Path) -> None:
         "--no-compile",
         "--disable-pip-version-check",
     ]
-    run([*pip, "--no-deps", "--requirement", str(REQUIREMENTS)], timeout=3600, remedy=_PIP_REMEDY)
+    run([*pip, "--no-deps", "--requirement", str(REQUIREMENTS)], timeout=3600, remedy=PIP_REMEDY)
     site = directory / "lib" / f"python{VERSION}" / "site-packages"
     alias = site / f"vllm-{RELEASE}+cpu.dist-info"
     alias.mkdir()
