@@ -68,7 +68,8 @@ def before(nginx: Program, tmp_path: Path) -> Iterator[Before]:
         def run(ports: list[int]) -> Ask:
             part = proxies.gateway_part(proxies.free_port(), 1, routes=GROUPS)
             part["upstreams"] = [
-                {"name": f"engine{number}", "address": "127.0.0.1", "port": port} for number, port in enumerate(ports)
+                {"name": f"engine{number}", "address": "127.0.0.1", "port": port, "concurrent": None}
+                for number, port in enumerate(ports)
             ]
             door = Door(stack.enter_context(proxies.gateway(nginx, tmp_path / "gateway", part)), tmp_path / "gateway")
             client = httpx.Client(base_url=f"https://127.0.0.1:{door.proxy.port}", headers=HEADERS, verify=False)
