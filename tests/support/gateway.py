@@ -42,6 +42,8 @@ def _values(directory: Path, gateway: dict[str, Any], variables: dict[str, Any])
         "__gateway_directory": str(directory),
         "__gateway_log_directory": str(directory),
         "__gateway_runtime_directory": str(directory),
+        # Lookups are not to be had here.
+        "__gateway_client_texts": [path.read_text() for path in sorted(directory.glob("clients*.pem"))],
         **variables,
     }
 
