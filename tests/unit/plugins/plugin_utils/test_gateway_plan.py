@@ -214,6 +214,15 @@ PRIVATE = {"issuer": "private"}
 ACME = {"issuer": "acme", "acme": {"directory": "https://ca.example/dir", "contact": "operations@example.org"}}
 
 
+def test_a_list_of_revoked_certificates_is_one_of_an_authority() -> None:
+    tls = {"certificate": "/c", "key": "/k", "client_revocations": "/r"}
+    assert [(rule, path) for rule, path, _severity in found(gateway={"tls": tls})] == [
+        ("client-authority-missing", "vllm_cluster.gateway.tls.client_revocations")
+    ]
+    assert found(gateway={"tls": {**tls, "client_authority": "/a"}}) == []
+    assert part(gateway={"tls": {**tls, "client_authority": "/a"}})["tls"]["client_revocations"] == "/r"
+
+
 def test_where_the_certificate_lies() -> None:
     files, private, acme = (part(gateway={"tls": tls})["tls"] for tls in (CLUSTER["gateway"]["tls"], PRIVATE, ACME))
     name = CLUSTER["gateway"]["server_name"]
