@@ -160,9 +160,15 @@ def tenant_key(number: int) -> str:
 
 
 def gateway_part(
-    port: int, upstream: int, tenants: int = 1, last: dict[str, Any] | None = None, kinds: int = 1, **gateway: Any
+    port: int,
+    upstream: int,
+    tenants: int = 1,
+    last: dict[str, Any] | None = None,
+    others: dict[str, Any] | None = None,
+    kinds: int = 1,
+    **gateway: Any,
 ) -> dict[str, Any]:
-    """Return a gateway's part of a plan with so many tenants; the last one has KEY, and what ``last`` says.
+    """Return a gateway's part of a plan with so many tenants; the last one has KEY and what ``last`` says, ``others`` the rest.
 
     Their limits differ in ``kinds`` ways. ``gateway`` is more of the declaration of the gateway. ``port`` and
     ``upstream`` are on 127.0.0.1.
@@ -175,7 +181,7 @@ def gateway_part(
             "keys": [{"id": "k", "sha256": hashlib.sha256(key.encode()).hexdigest()}],
             "requests_per_second": 100_000 - number % kinds,
             **limits,
-            **((last or {}) if name == "last" else {}),
+            **((last if name == "last" else others) or {}),
         }
         for number, (name, key) in enumerate(keys.items())
     ]
@@ -200,7 +206,7 @@ def gateway_part(
     )
     part: dict[str, Any] = made["hosts"]["gateway"]["gateway"]
     part["listen"] = [{"address": "127.0.0.1", "port": port}]
-    part["upstreams"] = [{"name": "engine", "address": "127.0.0.1", "port": upstream}]
+    part["upstreams"] = [{"name": "engine", "address": "127.0.0.1", "port": upstream, "concurrent": None}]
     return part
 
 

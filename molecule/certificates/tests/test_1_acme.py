@@ -64,3 +64,22 @@ def test_without_the_acme_server_the_old_one_serves_on_and_the_unit_says_so(gate
         assert shown(root)["serialNumber"] == before
     finally:
         gateway.check_output(f"ip route del unreachable {PEBBLE}/32; systemctl reset-failed {UNIT}.service")
+
+
+def test_a_certificate_nginx_could_not_take_comes_into_force_with_the_next_run(gateway: Host) -> None:
+    root = pebbles_root()
+    before = shown(root)["serialNumber"]
+    configuration = "/etc/hardened-vllm/gateway/nginx.conf"
+    gateway.check_output(f"cp -a {configuration} /root/; echo broken >>{configuration}")
+    try:
+        assert gateway.run(f"systemctl start {UNIT}.service").rc != 0
+        assert gateway.run(f"systemctl is-failed {UNIT}.service").stdout.strip() == "failed"
+        assert shown(root)["serialNumber"] == before
+    finally:
+        gateway.check_output(f"cp -a /root/nginx.conf {configuration}")
+    gateway.check_output(f"ip route add unreachable {PEBBLE}/32")
+    try:
+        gateway.run(f"systemctl start {UNIT}.service")
+        assert shown(root)["serialNumber"] != before, "nothing was renewed this time, and it is in force"
+    finally:
+        gateway.check_output(f"ip route del unreachable {PEBBLE}/32; systemctl reset-failed {UNIT}.service")

@@ -212,7 +212,8 @@ def test_a_false_engine_gets_no_request(
     serve(false_engines[name])
     answers = [ask(send, keys) for _time in range(3)]
     # Without TLS the engine waits for the end of a request that never comes.
-    assert {answer.status for answer in answers} <= {502, 504}
+    # After two failures there is no engine to ask for a while.
+    assert {answer.status for answer in answers} <= {502, 503, 504}
     assert seen() == []
 
 

@@ -210,6 +210,16 @@ def _check_acme(declaration: Declaration, gateway: Mapping[str, Any], path: str,
 
 def _check_client_certificates(tls: Mapping[str, Any], tenants: list[Mapping[str, Any]], report: Report) -> None:
     seen: dict[str, str] = {}
+    if tls["client_revocations"] is not None and tls["client_authority"] is None:
+        report(
+            Problem(
+                "vllm_cluster.gateway.tls.client_revocations",
+                "client-authority-missing",
+                "a value",
+                "a vllm_cluster.gateway.tls.client_authority, whose list it is",
+                "Set vllm_cluster.gateway.tls.client_authority, or remove the list.",
+            )
+        )
     for position, tenant in enumerate(tenants):
         subject, path = tenant["certificate"], f"vllm_cluster.tenants[{position}].certificate"
         if subject is None:

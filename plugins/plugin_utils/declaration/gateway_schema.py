@@ -74,6 +74,10 @@ TLS = Record(
         "client_authority": Field(
             CONTROLLER_PATH, "Certificates (PEM) on the controller of who signs tenants' client certificates."
         ),
+        "client_revocations": Field(
+            CONTROLLER_PATH,
+            "Revocation list (PEM) on the controller of client_authority, and after it one of every authority below that signs.",
+        ),
     },
 )
 

@@ -14,11 +14,14 @@ from .. import catalogue
 from ..declaration.model import Declaration, Host
 from ..declaration.tenants import expiry, key_digest
 from .endpoint import endpoint, on_socket
-from .topology import Seat
+from .topology import Seat, ranks_behind
 from .upstream_tls import upstream_tls
 
 # What a parameter of a query may be. None of it needs an escape.
 QUERY_KINDS = {"boolean": "(?:true|false)", "number": "[0-9]{1,9}", "name": "[A-Za-z0-9._/-]{1,96}"}
+# The largest number of requests a rank of vLLM takes at the same time unless it is told (vllm/engine/arg_utils.py, for the largest
+# accelerators). Where it takes fewer, the rest waits in its queue.
+MOST_SEQUENCES = 1024
 MONITORED = ("/health", "/metrics")
 # Where the client of an ACME server keeps the gateway's certificate.
 ACME_DIRECTORY = "/var/lib/hardened-vllm-gateway/certificates"
@@ -83,8 +86,16 @@ def _upstreams(declaration: Declaration, host: Host, taken: list[Seat]) -> list[
     transfer = declaration.values["transfer"]
     if transfer is not None:
         # A request has to see a prefill and a decode engine: the operator's router on this gateway sends it there.
+        port = transfer["router_port"]
         return [
-            {"name": "router", "address": "127.0.0.1", "port": transfer["router_port"], "engine": None, "host": None}
+            {
+                "name": "router",
+                "address": "127.0.0.1",
+                "port": port,
+                "engine": None,
+                "host": None,
+                "concurrent": None,
+            }
         ]
     return [
         {
@@ -92,10 +103,23 @@ def _upstreams(declaration: Declaration, host: Host, taken: list[Seat]) -> list[
             **endpoint(declaration, seat),
             "engine": seat.group.name,
             "host": seat.host.name,
+            "concurrent": _room(declaration, seat),
         }
         for seat in taken
         if seat.api and (seat.host.name == host.name or not on_socket(declaration))
     ]
+
+
+def _room(declaration: Declaration, seat: Seat) -> int:
+    """Return how many requests the engine may have from one gateway: those it works on, and those that may wait.
+
+    Engines before 0.29.0 let any number wait, each for as long as the gateway waits for an answer.
+    """
+    engine = declaration.values["engine"]
+    named = {str(name).replace("_", "-"): value for name, value in engine["arguments"].items()}
+    sequences = str(named.get("max-num-seqs", MOST_SEQUENCES))
+    one = int(sequences) if sequences.isdecimal() and int(sequences) else MOST_SEQUENCES
+    return one * ranks_behind(declaration, seat) + int(engine["max_queued_requests"])
 
 
 def key_name(tenant: str, key: str) -> str:
@@ -126,12 +150,14 @@ def _routes(declaration: Declaration) -> list[dict[str, Any]]:
                 "methods": [],
                 "group": route.group,
                 "body_bytes": 0,
+                "generates": False,
                 "websocket": websocket,
                 "target": _target(route),
                 "ids": dict(route.ids),
             },
         )
         entry["methods"].append("GET" if websocket else route.method)
+        entry["generates"] |= websocket or (route.method != "GET" and not route.ids)
         if entry["methods"][-1] != "GET" and not route.ids:
             entry["body_bytes"] = limits["route_body_bytes"].get(route.group, limits["body_bytes"])
     return list(found.values())

@@ -47,7 +47,9 @@ def engine(path: Path) -> Iterator[unix.Server]:
 @pytest.fixture
 def door(nginx: Program, tmp_path: Path) -> Iterator[Door]:
     part = proxies.gateway_part(proxies.free_port(), 1)
-    part["upstreams"] = [{"name": "engine", "socket": str(tmp_path / "api.sock"), "engine": "e", "host": "h"}]
+    part["upstreams"] = [
+        {"name": "engine", "socket": str(tmp_path / "api.sock"), "engine": "e", "host": "h", "concurrent": None}
+    ]
     with proxies.gateway(nginx, tmp_path / "gateway", part) as proxy:
         yield Door(proxy, tmp_path / "gateway")
 

@@ -143,7 +143,19 @@ def test_what_a_rotation_replaced(tmp_path: Path) -> None:
 def test_drained_engines_stay_in_the_list_and_get_nothing(tmp_path: Path) -> None:
     text = rendered(tmp_path, SMALL, gateway_drained=["engine2"])["upstreams.conf"]
     servers = re.findall(r"server (\S+):8000 .*?(down)?;", text)
-    assert servers == [("10.20.1.1", ""), ("10.20.1.2", "down")]
+    assert servers == [("10.20.1.1", ""), ("10.20.1.2", "down")] * 2
+
+
+def test_only_what_makes_an_engine_work_is_limited_by_what_it_can_take(tmp_path: Path) -> None:
+    texts = rendered(tmp_path, EVERYTHING)
+    limited, unlimited = texts["upstreams.conf"].split("upstream engines_unlimited {")
+    assert (limited.count(" max_conns=1280;"), unlimited.count("max_conns")) == (2, 0)
+    passed = re.findall(r"location = (\S+) {[^}]*proxy_pass http://(engines\w*)/", texts["locations.conf"])
+    free = {path for path, where in passed if where == "engines_unlimited"}
+    assert free == {"/v1/models", "/~ids/v1/responses/response_id", "/~ids/v1/responses/response_id/cancel"}
+    assert {"/v1/chat/completions", "/v1/realtime", "/~100/v1/chat/completions"} <= {
+        path for path, _where in passed
+    } - free
 
 
 @pytest.mark.parametrize(
@@ -191,9 +203,11 @@ def test_over_tls_no_way_leads_to_an_engine_without_it(tmp_path: Path) -> None:
 
 def test_engines_on_sockets_are_reached_there_and_nowhere_else(tmp_path: Path) -> None:
     texts = rendered(tmp_path, ON_SOCKET, gateway_drained=["gateway1-1"])
-    servers = re.findall(r"server (\S+) max_fails=2 fail_timeout=5s(?: (down))?;", texts["upstreams.conf"])
+    servers = re.findall(
+        r"server (\S+) max_fails=2 fail_timeout=5s(?: max_conns=1280)?(?: (down))?;", texts["upstreams.conf"]
+    )
     sockets = [f"/run/hardened-vllm-{name}/api.sock" for name in ("engine", "engine-1")]
-    assert servers == [(f"unix:{sockets[0]}", ""), (f"unix:{sockets[1]}", "down")]
+    assert servers == [(f"unix:{sockets[0]}", ""), (f"unix:{sockets[1]}", "down")] * 2
     assert re.findall(r"proxy_pass (\S+);", texts["monitor.conf"]) == [
         f"http://unix:{path}:{asked}" for path in sockets for asked in ("/health", "/metrics")
     ]

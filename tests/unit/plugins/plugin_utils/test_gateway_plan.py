@@ -88,6 +88,28 @@ def test_ids_and_queries_are_what_the_catalogue_says(target: str, matches: bool)
     assert (re.fullmatch(pattern, target) is not None) is matches
 
 
+@pytest.mark.parametrize(
+    ("engine", "room"),
+    [
+        ({}, 1024 + 256),
+        ({"arguments": {"max-num-seqs": 8}, "max_queued_requests": 4}, 12),
+        ({"arguments": {"max_num_seqs": "8"}}, 8 + 256),
+        ({"arguments": {"max-num-seqs": "many"}}, 1024 + 256),
+    ],
+)
+def test_an_engine_has_room_for_what_it_works_on_and_what_may_wait(engine: dict[str, Any], room: int) -> None:
+    assert [upstream["concurrent"] for upstream in part(engine=engine)["upstreams"]] == [room]
+
+
+def test_what_makes_an_engine_work_is_told_apart() -> None:
+    routes = part(gateway={"routes": ["models", "chat", "responses", "responses-store", "realtime"]})["routes"]
+    assert {route["path"] for route in routes if not route["generates"]} == {
+        "/v1/models",
+        "/v1/responses/{response_id}",
+        "/v1/responses/{response_id}/cancel",
+    }
+
+
 def test_a_websocket_is_a_get_without_a_body() -> None:
     (route,) = part(gateway={"routes": ["realtime"]})["routes"]
     assert (route["methods"], route["websocket"], route["body_bytes"]) == (["GET"], True, 0)
@@ -190,6 +212,15 @@ def test_origins_are_exact(origin: str) -> None:
 
 PRIVATE = {"issuer": "private"}
 ACME = {"issuer": "acme", "acme": {"directory": "https://ca.example/dir", "contact": "operations@example.org"}}
+
+
+def test_a_list_of_revoked_certificates_is_one_of_an_authority() -> None:
+    tls = {"certificate": "/c", "key": "/k", "client_revocations": "/r"}
+    assert [(rule, path) for rule, path, _severity in found(gateway={"tls": tls})] == [
+        ("client-authority-missing", "vllm_cluster.gateway.tls.client_revocations")
+    ]
+    assert found(gateway={"tls": {**tls, "client_authority": "/a"}}) == []
+    assert part(gateway={"tls": {**tls, "client_authority": "/a"}})["tls"]["client_revocations"] == "/r"
 
 
 def test_where_the_certificate_lies() -> None:
