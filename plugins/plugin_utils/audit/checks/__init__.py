@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..view import Said, View
-from . import files, firewall, host, processes, reach, redirections, routes, settings, shares, tls, units
+from . import files, firewall, host, outside, processes, reach, redirections, routes, settings, shares, tls, units
 
 Check = Callable[[View], Iterator[Said]]
 
@@ -23,8 +23,8 @@ CHECKS: dict[str, Check] = {
         routes.keys_required,
         routes.limits_bite,
         routes.answer_headers,
-        routes.bare_server,
-        routes.keyless_routes,
+        outside.bare_server,
+        outside.keyless_routes,
         tls.tls_answers,
         tls.tls_protocols,
         tls.certificate,

@@ -1,17 +1,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the HTTP servers of a host answer, with and without keys, plainly and in disguise."""
+"""What a planned gateway answers, with and without keys, plainly and in disguise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ... import catalogue
 from ...problems import Severity
 from ..evidence import Answer, RoutesEvidence
-from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View, untried, why_untried
+from ..view import Absent, Looked, Said, Unchecked, View
 
 NO_KEY = ("none", "wrong", "expired")
 # What the gateway says to what it does not pass on; None is a connection it ends.
@@ -27,7 +26,7 @@ def at_door(view: View, address: str, port: int) -> bool:
     return any(socket["address"] == address and socket["port"] == port for socket in listen)
 
 
-def _at_monitor(view: View, answer: Answer) -> bool:
+def at_monitor(view: View, answer: Answer) -> bool:
     monitor = view.gateway["monitor"] if view.gateway is not None else None
     return monitor is not None and any(
         socket["address"] == answer["address"] and socket["port"] == answer["port"] for socket in monitor["listen"]
@@ -58,7 +57,7 @@ def _line(seen: RoutesEvidence, answer: Answer) -> str:
     return f"{answer['method']} {answer['target']} from {seen['observer']}, key {answer['key']}{form}: {told}"
 
 
-def _group(
+def grouped(
     view: View,
     control: str,
     bad: Sequence[tuple[str, RoutesEvidence, Answer]],
@@ -101,7 +100,7 @@ def _judged(
             bad.append(
                 (f"{answer['method']} {answer['path']} at {answer['address']} port {answer['port']}", seen, answer)
             )
-    yield from _group(view, control, bad, expected, None)
+    yield from grouped(view, control, bad, expected, None)
     if not asked:
         yield Unchecked("no such request was made", control)
 
@@ -232,61 +231,3 @@ def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]
 def _seconds(hsts: str) -> int:
     digits = hsts.partition("max-age=")[2].strip('" ').partition(";")[0].strip('" ')
     return int(digits) if digits.isdecimal() else 0
-
-
-def bare_server(view: View) -> Iterator[Said]:
-    """Judge whether vLLM's own server answers nobody but gateways."""
-    asked = [
-        (seen, answer)
-        for seen, answer in view.answers
-        if answer["status"] is not None
-        and not at_door(view, answer["address"], answer["port"])
-        and not _at_monitor(view, answer)
-        and seen["standing"] != "gateway"
-    ]
-    bad = [
-        (f"port {answer['port']} at {answer['address']}, {seen['observer']} ({seen['standing']})", seen, answer)
-        for seen, answer in asked
-        if "uvicorn" in answer["headers"].get("server", "").lower()
-    ]
-    yield from _group(view, "OUT-01", bad, "no answer but from a gateway", None)
-    yield from _everything_asked(view, "OUT-01")
-
-
-def keyless_routes(view: View) -> Iterator[Said]:
-    """Judge whether routes of vLLM run without a key anywhere but at the planned gateway, which has checks of its own."""
-    # Dangerous routes are asked with a harmless method, so the path tells which one it is.
-    known = {route.path: route for route in catalogue.routes()}
-    bad: dict[Severity, list[tuple[str, RoutesEvidence, Answer]]] = {}
-    for seen, answer in view.answers:
-        ours = view.part is not None and seen["standing"] in ("gateway", "monitor", "peer")
-        if ours or at_door(view, answer["address"], answer["port"]) or answer["status"] is None:
-            continue
-        route = known.get(answer["path"])
-        # The engine has read the request when it finds fault with its body.
-        ran = 200 <= answer["status"] < 300 or (answer["status"] in (400, 415, 422) and answer["form"] == "plain")
-        if answer["key"] in ("none", "wrong") and ran and route is not None:
-            place = f"{answer['method']} {answer['path']} at {answer['address']} port {answer['port']}"
-            bad.setdefault(Severity.parse(route.severity), []).append((place, seen, answer))
-    for severity, answers in sorted(bad.items(), reverse=True):
-        yield from _group(view, "OUT-02", answers, "401, or no answer at all", severity)
-    yield from _everything_asked(view, "OUT-02")
-
-
-def _everything_asked(view: View, control: str) -> Iterator[Said]:
-    """Whether outsiders tried every port, and asked each that is open what is there."""
-    looked = [(seen, row) for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
-    ssh = {int(listener["ports"]) for listener in view.listeners() if listener["name"] == "ssh"} or {22}
-    asked = {(answer["address"], answer["port"]) for _seen, answer in view.answers}
-    found = {(row["address"], port) for _seen, row in looked for port in row["open"] if port not in ssh}
-    for place in view.unrouted:
-        yield Looked(control, f"no route leads there from {place}")
-    if not looked and not view.unrouted:
-        yield Unchecked(view.outside_missing)
-        return
-    for seen, row in looked:
-        if untried(seen, row):
-            yield Unchecked(f"not every port of {row['address']} was tried: {why_untried(row)}")
-    for address, port in sorted(found - asked):
-        yield Unchecked(f"tcp {port} of {address} is open, and nobody asked what is there")
-    yield Looked(control, f"{len(found & asked)} open ports were asked, {len(view.answers)} answers")
