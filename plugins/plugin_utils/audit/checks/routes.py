@@ -10,14 +10,13 @@ from typing import Any
 
 from ...problems import Severity
 from ..evidence import Answer, RoutesEvidence
+from ..requests import BURST_FORM, FOREIGN_ORIGIN, MOST_OF_A_BURST, burst_of_tenant
 from ..view import Absent, Looked, Said, Unchecked, View
 
 NO_KEY = ("none", "wrong", "expired")
 # What the gateway says to what it does not pass on; None is a connection it ends.
 REFUSALS = frozenset({400, 401, 404, 405, 414, 421, 431, 501, 505})
 SHOWN = 6
-# The name of the form of requests that come many at a time, to see whether a limit ends them.
-BURST = "burst"
 
 
 def at_door(view: View, address: str, port: int) -> bool:
@@ -27,6 +26,7 @@ def at_door(view: View, address: str, port: int) -> bool:
 
 
 def at_monitor(view: View, answer: Answer) -> bool:
+    """Tell whether this is an answer of the planned gateway to monitors."""
     monitor = view.gateway["monitor"] if view.gateway is not None else None
     return monitor is not None and any(
         socket["address"] == answer["address"] and socket["port"] == answer["port"] for socket in monitor["listen"]
@@ -48,7 +48,7 @@ def _slowed_down(answer: Answer) -> bool:
 
 
 def _burst(answer: Answer) -> bool:
-    return answer["form"].startswith(BURST)
+    return answer["form"].startswith(BURST_FORM)
 
 
 def _line(seen: RoutesEvidence, answer: Answer) -> str:
@@ -135,7 +135,7 @@ def disguised_routes(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] != "plain" and not _burst(pair[1])]
+    asked = [pair for pair in _door(view) if pair[1]["form"] not in ("plain", FOREIGN_ORIGIN) and not _burst(pair[1])]
     fine = [_turned_away(one) for _seen, one in asked]
     yield from _judged(view, "GW-04", asked, "a refusal (400, 401, 404, 405, 421) or an ended connection", fine)
 
@@ -176,8 +176,10 @@ def limits_bite(view: View) -> Iterator[Said]:
             bursts.setdefault((answer["form"], answer["key"]), []).append((seen, answer))
     if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in _door(view)):
         yield Looked("GW-08", "a source that tried many keys was told 429")
-    elif not bursts:
-        yield Unchecked("limits are tried only when that is asked for")
+    elif not any(key in NO_KEY for _form, key in bursts):
+        yield Unchecked("limits are tried only when that is asked for (audit_try_limits)")
+    if not any(key not in NO_KEY for _form, key in bursts):
+        yield Unchecked(_why_no_tenant(view))
     for (form, key), answers in sorted(bursts.items()):
         if any(answer["status"] == 429 for _seen, answer in answers):
             yield Looked("GW-08", f"{form}, key {key}")
@@ -190,6 +192,13 @@ def limits_bite(view: View) -> Iterator[Said]:
                 expected,
                 evidence=[_line(*pair) for pair in answers[-SHOWN:]],
             )
+
+
+def _why_no_tenant(view: View) -> str:
+    keys = {answer["key"] for _seen, answer in _door(view) if answer["key"] not in NO_KEY}
+    if view.gateway is not None and any(burst_of_tenant(view.gateway, key) is None for key in keys):
+        return f"no tenant's rate was tried: going beyond it takes more than {MOST_OF_A_BURST} requests, or /v1/models"
+    return "no tenant's rate was tried: that takes audit_try_limits and audit_tenant_key"
 
 
 def answer_headers(view: View) -> Iterator[Said]:
