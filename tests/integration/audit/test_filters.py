@@ -28,7 +28,7 @@ def test_from_evidence_to_every_form_of_report(ansible: Run, tmp_path: Path) -> 
     evidence = audit.evidence(plan)
     evidence["hosts"]["engine11"]["processes"][0]["environment"]["VLLM_SERVER_DEV_MODE"] = "1"
     read = written(tmp_path, evidence=evidence, plans={"chat": plan})
-    waivers = "[{'rule': 'VER-01', 'reason': 'accepted for a test', 'expires': '2026-12-31', 'hosts': ['engine11']}]"
+    waivers = "[{'rule': 'VER-01', 'reason': 'accepted for a test', 'owner': 'tests', 'expires': '2026-12-31', 'hosts': ['engine11']}]"
     judged = (
         f"{read['evidence']} | hardened.vllm.audit_judge(plans={read['plans']}, waivers={waivers}, today='2026-11-25')"
     )

@@ -34,7 +34,7 @@ def bare_server(view: View) -> Iterator[Said]:
         if "uvicorn" in answer["headers"].get("server", "").lower()
     ]
     yield from grouped(view, "OUT-01", bad, "no answer but from a gateway", None)
-    yield from _everything_asked(view, "OUT-01")
+    yield from everything_asked(view, "OUT-01")
 
 
 def keyless_routes(view: View) -> Iterator[Said]:
@@ -51,7 +51,7 @@ def keyless_routes(view: View) -> Iterator[Said]:
             bad.setdefault(severity, []).append((place, seen, answer))
     for severity, answers in sorted(bad.items(), reverse=True):
         yield from grouped(view, "OUT-02", answers, "401, or no answer at all", severity)
-    yield from _everything_asked(view, "OUT-02")
+    yield from everything_asked(view, "OUT-02")
 
 
 def _opened(answer: Answer) -> tuple[str, Severity] | None:
@@ -62,7 +62,9 @@ def _opened(answer: Answer) -> tuple[str, Severity] | None:
     worst = max(routes, key=lambda route: Severity.parse(route.severity))
     allowed = {word.strip().upper() for word in answer["headers"].get("allow", "").split(",")}
     if 200 <= answer["status"] < 300:
-        return answer["method"], Severity.parse(worst.severity)
+        # /v1/models?/../../x is /v1/models, whatever the audit calls it.
+        another = answer["form"] != "plain" and answer["body"] == "models" and answer["path"] != "/v1/models"
+        return None if another else (answer["method"], Severity.parse(worst.severity))
     # The engine has read the request when it finds fault with its body.
     if answer["status"] in (400, 415, 422) and (answer["form"] == "plain" or answer["body"] in ENGINE_SAYS):
         return answer["method"], Severity.parse(worst.severity)
@@ -85,8 +87,8 @@ def _routes() -> dict[str, list[catalogue.Route]]:
     return found
 
 
-def _everything_asked(view: View, control: str) -> Iterator[Said]:
-    """Whether outsiders tried every port, and asked each that is open what is there."""
+def everything_asked(view: View, control: str) -> Iterator[Said]:
+    """Say whether outsiders tried every port, and asked each that is open what is there."""
     looked = [(seen, row) for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
     ssh = {int(listener["ports"]) for listener in view.listeners() if listener["name"] == "ssh"} or {22}
     asked = {(answer["address"], answer["port"]) for _seen, answer in view.answers}

@@ -38,7 +38,8 @@ def _passed(view: View, answer: Answer) -> bool:
     return any(answer["path"] == route["path"] and answer["method"] in route["methods"] for route in routes)
 
 
-def _door(view: View) -> list[tuple[RoutesEvidence, Answer]]:
+def door_answers(view: View) -> list[tuple[RoutesEvidence, Answer]]:
+    """Return what the planned gateway answered."""
     return [(seen, answer) for seen, answer in view.answers if at_door(view, answer["address"], answer["port"])]
 
 
@@ -51,7 +52,8 @@ def _burst(answer: Answer) -> bool:
     return answer["form"].startswith(BURST_FORM)
 
 
-def _line(seen: RoutesEvidence, answer: Answer) -> str:
+def line_of(seen: RoutesEvidence, answer: Answer) -> str:
+    """Return a request and its answer as one line of evidence."""
     told = f"status {answer['status']}" if answer["status"] is not None else answer["error"] or "no answer"
     form = "" if answer["form"] == "plain" else f", disguise {answer['form']}"
     return f"{answer['method']} {answer['target']} from {seen['observer']}, key {answer['key']}{form}: {told}"
@@ -78,7 +80,7 @@ def grouped(
             f"{told} to {first['method']} {first['path']} (key {first['key']}){more}",
             expected,
             severity=severity,
-            evidence=[_line(seen, answer) for seen, answer in answers[:SHOWN]],
+            evidence=[line_of(seen, answer) for seen, answer in answers[:SHOWN]],
         )
 
 
@@ -93,7 +95,7 @@ def _judged(
     bad = []
     for (seen, answer), good in zip(asked, fine, strict=True):
         if good is None:
-            yield Unchecked(_line(seen, answer), control)
+            yield Unchecked(line_of(seen, answer), control)
         elif good:
             yield Looked(control, f"{answer['method']} {answer['path']} ({answer['form']}, key {answer['key']})")
         else:
@@ -110,7 +112,7 @@ def denied_routes(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and not _passed(view, pair[1])]
+    asked = [pair for pair in door_answers(view) if pair[1]["form"] == "plain" and not _passed(view, pair[1])]
     yield from _judged(
         view, "GW-03", asked, "401 without a key, 404 or 405 with one", [_refused(one) for _seen, one in asked]
     )
@@ -135,7 +137,9 @@ def disguised_routes(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] not in ("plain", FOREIGN_ORIGIN) and not _burst(pair[1])]
+    asked = [
+        pair for pair in door_answers(view) if pair[1]["form"] not in ("plain", FOREIGN_ORIGIN) and not _burst(pair[1])
+    ]
     fine = [_turned_away(one) for _seen, one in asked]
     yield from _judged(view, "GW-04", asked, "a refusal (400, 401, 404, 405, 421) or an ended connection", fine)
 
@@ -151,7 +155,7 @@ def keys_required(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and _passed(view, pair[1])]
+    asked = [pair for pair in door_answers(view) if pair[1]["form"] == "plain" and _passed(view, pair[1])]
     fine: list[bool | None] = []
     for _seen, answer in asked:
         if _slowed_down(answer):
@@ -171,10 +175,10 @@ def limits_bite(view: View) -> Iterator[Said]:
         yield Absent("no gateway is planned here")
         return
     bursts: dict[tuple[str, str], list[tuple[RoutesEvidence, Answer]]] = {}
-    for seen, answer in _door(view):
+    for seen, answer in door_answers(view):
         if _burst(answer):
             bursts.setdefault((answer["form"], answer["key"]), []).append((seen, answer))
-    if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in _door(view)):
+    if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in door_answers(view)):
         yield Looked("GW-08", "a source that tried many keys was told 429")
     elif not any(key in NO_KEY for _form, key in bursts):
         yield Unchecked("limits are tried only when that is asked for (audit_try_limits)")
@@ -190,12 +194,12 @@ def limits_bite(view: View) -> Iterator[Said]:
                 f"{form}, key {key}",
                 f"{len(answers)} requests and no 429",
                 expected,
-                evidence=[_line(*pair) for pair in answers[-SHOWN:]],
+                evidence=[line_of(*pair) for pair in answers[-SHOWN:]],
             )
 
 
 def _why_no_tenant(view: View) -> str:
-    keys = {answer["key"] for _seen, answer in _door(view) if answer["key"] not in NO_KEY}
+    keys = {answer["key"] for _seen, answer in door_answers(view) if answer["key"] not in NO_KEY}
     if view.gateway is not None and any(burst_of_tenant(view.gateway, key) is None for key in keys):
         return f"no tenant's rate was tried: going beyond it takes more than {MOST_OF_A_BURST} requests, or /v1/models"
     return "no tenant's rate was tried: that takes audit_try_limits and audit_tenant_key"
@@ -208,13 +212,13 @@ def answer_headers(view: View) -> Iterator[Said]:
         return
     bad: dict[str, tuple[str, str, str]] = {}
     looked = 0
-    for seen, answer in _door(view):
+    for seen, answer in door_answers(view):
         # nginx answers what it cannot parse with a page of its own.
         if answer["status"] is None or answer["status"] == 400 or answer["form"] != "plain":
             continue
         looked += 1
-        for place, found, expected in _header_faults(answer["headers"]):
-            bad.setdefault(place, (found, expected, _line(seen, answer)))
+        for place, found, expected in header_faults(answer["headers"], tls=True):
+            bad.setdefault(place, (found, expected, line_of(seen, answer)))
     for place, (found, expected, line) in sorted(bad.items()):
         yield view.finding("GW-07", place, found, expected, evidence=[line])
     if looked:
@@ -223,9 +227,11 @@ def answer_headers(view: View) -> Iterator[Said]:
         yield Unchecked("no answer of the gateway was seen")
 
 
-def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def header_faults(headers: Mapping[str, str], *, tls: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with the headers of an answer: where, found, expected."""
     hsts = headers.get("strict-transport-security", "")
-    if "max-age=" not in hsts or _seconds(hsts) < 15552000:
+    # Browsers believe it over TLS only.
+    if tls and ("max-age=" not in hsts or _seconds(hsts) < 15552000):
         yield "header strict-transport-security", repr(hsts) if hsts else "none", "max-age of half a year or more"
     if headers.get("x-content-type-options") != "nosniff":
         yield "header x-content-type-options", repr(headers.get("x-content-type-options")), "nosniff"

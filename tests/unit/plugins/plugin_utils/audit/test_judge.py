@@ -22,7 +22,7 @@ from support.topologies import CLUSTER
 PLAN = audit.plan(engine={"ranks_per_node": 2, "tls": {"client": True}})
 GOOD = audit.evidence(PLAN)
 # 0.32.0 itself has a known hole.
-HOLE = {"rule": "release-old", "reason": "the fix is not in the catalogue yet", "expires": "2026-12-31"}
+HOLE = {"rule": "release-old", "reason": "the fix is not in the catalogue yet", "owner": "tests", "expires": "2026-12-31"}
 KEY = {hashlib.sha256(audit.KEY.encode()).hexdigest(): "upstream"}
 
 Spoil = Callable[[dict[str, Any]], None]
@@ -531,7 +531,7 @@ def test_waivers_hold_by_control_by_rule_by_host_and_until_their_day() -> None:
     evidence = copy.deepcopy(GOOD)
     for name in ("engine11", "engine12"):
         process(evidence, name)["environment"]["VLLM_SERVER_DEV_MODE"] = "1"
-    base = {"reason": "a test of ours", "expires": "2026-11-25"}
+    base = {"reason": "a test of ours", "owner": "tests", "expires": "2026-11-25"}
 
     def states(**waiver: Any) -> list[str]:
         result = outcomes(judged(evidence, waivers=read([HOLE, {**base, **waiver}])))
@@ -550,10 +550,12 @@ def test_waivers_hold_by_control_by_rule_by_host_and_until_their_day() -> None:
 
 def test_waivers_that_are_none_are_refused_with_all_that_is_wrong() -> None:
     with pytest.raises(InvalidWaiverError) as caught:
-        read([{"rule": "x y", "reason": "short", "expires": "2026-02-30"}, 5])
+        read([{"rule": "x y", "reason": "short", "owner": "tests", "expires": "2026-02-30"}, 5])
     assert [problem.path for problem in caught.value.problems] == ["waivers[0].reason", "waivers[0].rule", "waivers[1]"]
+    with pytest.raises(InvalidWaiverError, match=r"waivers\[0\].owner"):
+        read([{"rule": "NET-01", "reason": "a test of ours", "expires": "2026-12-31"}])
     with pytest.raises(InvalidWaiverError, match="a date that exists"):
-        read([{"rule": "NET-01", "reason": "a test of ours", "expires": "2026-02-30"}])
+        read([{"rule": "NET-01", "reason": "a test of ours", "owner": "tests", "expires": "2026-02-30"}])
 
 
 def test_comparison_says_what_is_new_gone_and_still_there() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import requests as questions
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import judged
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.controls import control_of_rule, controls
 from support import audit
@@ -124,6 +124,29 @@ def test_weak_tls_is_found(spoil: dict[str, Any]) -> None:
     evidence["routes"][0]["endpoints"][0] |= spoil
     found = {one["control"] for one in judged(evidence, {"chat": PLAN}, [], {}, audit.TODAY)["findings"]}
     assert found & {"GW-01", "GW-06"}
+
+
+@pytest.mark.parametrize(("allowed", "found"), [("*", 1), ("https://origin.invalid", 1), ("null", 1), ("", 0)])
+def test_a_foreign_origin_is_found(allowed: str, found: int) -> None:
+    named = {"OUT-07"} & set(next(one for one in RULES if one["rule"] == "CORS")["controls"])
+    headers = {**audit.HEADERS, **({"access-control-allow-origin": allowed} if allowed else {})}
+    evidence = copy.deepcopy(audit.evidence(PLAN))
+    asked = [one for one in questions.gateway_requests(PLAN, DOOR, None) if (one.get("headers") or {}).get("Origin")]
+    assert [one["headers"]["Origin"] for one in asked] == ["https://origin.invalid"]
+    (answer,) = (one for one in evidence["routes"][0]["answers"] if one["form"] == asked[0]["form"])
+    answer["headers"] = headers
+    told = judged(evidence, {"chat": PLAN}, [], {}, audit.TODAY)["findings"]
+    assert [one["control"] for one in told if one["host"] == "gateway1"] == list(named) * found
+
+
+def test_a_declared_origin_is_none() -> None:
+    made = copy.deepcopy(PLAN)
+    made["hosts"]["gateway1"]["gateway"]["cors_origins"] = ["https://chat.example.org"]
+    evidence = copy.deepcopy(audit.evidence(made))
+    for answer in evidence["routes"][0]["answers"]:
+        answer["headers"] = {**answer["headers"], "access-control-allow-origin": "https://chat.example.org"}
+    told = judged(evidence, {"chat": made}, [], {}, audit.TODAY)["findings"]
+    assert [one for one in told if one["host"] == "gateway1"] == []
 
 
 def test_every_source_is_an_address() -> None:
