@@ -38,7 +38,9 @@ def declared_addresses(view: View) -> Iterator[Said]:
                 yield Looked("NET-15", f"{address} on {own[address]}")
             else:
                 found = f"no interface with {address}"
-                yield view.finding("NET-15", f"address on {network}", found, f"{address}, as vllm_node.addresses declares")
+                yield view.finding(
+                    "NET-15", f"address on {network}", found, f"{address}, as vllm_node.addresses declares"
+                )
 
 
 def listening_sockets(view: View) -> Iterator[Said]:

@@ -148,7 +148,9 @@ def test_nonsense_is_a_finding_not_a_traceback(nonsense: Any, hosts: Any, today:
 
 def test_a_waiver_silences_its_rule_only(cluster: Any, hosts: Any, today: Any) -> None:
     cluster["engine"] = {"arguments": {"trust-remote-code": True, "enable-prompt-embeds": True}}
-    cluster["waivers"] = [{"rule": "arg-remote-code", "reason": "audited model code", "owner": "tests", "expires": "2026-11-23"}]
+    cluster["waivers"] = [
+        {"rule": "arg-remote-code", "reason": "audited model code", "owner": "tests", "expires": "2026-11-23"}
+    ]
     rules = {rule for rule, _path in errors(cluster, hosts, today)}
     assert rules == {"arg-embeds"}
 
