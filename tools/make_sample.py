@@ -43,7 +43,8 @@ configuration of vLLM's page ["Using Nginx"](https://docs.vllm.ai/en/latest/depl
 this collection; a third one, outside, looked. The vLLM is a real one on a CPU with a tiny model (`molecule/sample`).
 
 Made from [the evidence](sample/evidence.json) by `make docs`: the judge of today judges it, so the page is what the audit says now.
-Addresses, paths, times, durations and sizes are replaced in it, nothing else; a test of the scenario collects it again and compares.
+Addresses, paths, times, durations and sizes are replaced in it, and disguised or wrongly keyed requests nothing answered (404) are left out, nothing else; a
+test of the scenario collects it again and compares.
 
 **{sentence}**
 """
@@ -81,6 +82,17 @@ def reduced(value: Any, key: str = "") -> Any:
     if isinstance(value, int) and value > _FIRST_NAMESPACE:
         return 1
     return 0.0 if key == "seconds" else 0 if key == "bytes" else value
+
+
+def without_silence(evidence: Any) -> Any:
+    """Return evidence without the answers that make the file long and say nothing: to what is no route, asked in other ways than plainly without a key."""
+    for seen in evidence["routes"]:
+        seen["answers"] = [
+            one
+            for one in seen["answers"]
+            if one["status"] != 404 or (one["form"], one["key"]) in (("plain", "none"), ("foreign origin", "none"))
+        ]
+    return evidence
 
 
 def _replaced(text: str) -> str:
@@ -130,7 +142,10 @@ def main() -> int:
     """Write the data from the evidence named on the command line."""
     evidence = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     DATA.parent.mkdir(exist_ok=True)
-    DATA.write_text(json.dumps(reduced(evidence), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    text = json.dumps(without_silence(reduced(evidence)), indent=1, sort_keys=True)
+    # What holds nothing but values is one line.
+    flat = re.sub(r"[\[{]\n[^\[\]{}]*?\n\s*[\]}]", lambda found: re.sub(r"\n\s*", " ", found[0]), text)
+    DATA.write_text(flat + "\n", encoding="utf-8")
     return 0
 
 

@@ -18,8 +18,9 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 extends_documentation_fragment: hardened.vllm.audit.questions
 description:
-  - Gateways of the plans are asked for every route of the release, with no key, a wrong one and, where O(key) names one, a right one; some routes in
-    disguises too. Everything else that was found open is asked for what vLLM, or Ray, would answer there.
+  - Gateways of the plans are asked for every route of the release, with no key and, where O(key) names one, a right one, for their own routes and some others
+    with a wrong one too; for the others in disguises. Requests without a good key keep to what the gateway lets one source do.
+  - Everything else that was found open is asked for every route of vLLM, or those of Ray, with no key and a wrong one, and in disguises.
   - Nothing that is asked changes a server.
 positional: _input, place
 options:
@@ -32,7 +33,9 @@ options:
     description: Name of a tenant's key that will be given to M(hardened.vllm.audit_routes).
     type: str
   limits:
-    description: Whether to try that wrong keys are slowed down, with more of them than the gateway allows in a minute.
+    description: >-
+      Whether to try that wrong keys are slowed down, with more of them than the gateway allows in a minute, and that the tenant O(key) belongs to is held to
+      its rate, with 500 requests at most.
     type: bool
     default: false
 """

@@ -20,7 +20,7 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - A host that gave no answer is named with the reason, so that nobody takes what was not looked at for good.
-positional: _input, reaches, answers
+positional: _input, reaches, answers, missing
 options:
   _input:
     description: Results of M(hardened.vllm.audit_host) by inventory name, as they were registered.
@@ -34,6 +34,11 @@ options:
     description: Results of M(hardened.vllm.audit_routes) by the place that asked.
     type: dict
     default: {}
+  missing:
+    description: What P(hardened.vllm.audit_plans#filter) says is missing.
+    type: list
+    elements: dict
+    default: []
 """
 
 EXAMPLES = r"""
@@ -49,10 +54,11 @@ _value:
 """
 
 
-def _audit_evidence(looks: Any, reaches: Any = None, answers: Any = None) -> Evidence:
+def _audit_evidence(looks: Any, reaches: Any = None, answers: Any = None, missing: Any = None) -> Evidence:
     name = "audit_evidence"
     given = [need_mapping(value or {}, what, name) for value, what in ((reaches, "reaches"), (answers, "answers"))]
-    return gathered(need_mapping(looks, "the input", name), *given, datetime.datetime.now(datetime.UTC))
+    found = gathered(need_mapping(looks, "the input", name), *given, datetime.datetime.now(datetime.UTC))
+    return {**found, "missing": [*found["missing"], *(missing or ())]}
 
 
 class FilterModule:

@@ -53,7 +53,9 @@ options:
   requests:
     description: >-
       Sets of requests by name. Each request is a mapping with C(method), C(path) (the route's name), C(target) (what is sent), C(form) (C(plain) or the
-      name of the disguise), C(key) (C(none), C(wrong) or a name in O(keys)) and, where wanted, C(headers) (a mapping).
+      name of the disguise), C(key) (C(none), C(wrong) or a name in O(keys)) and, where wanted, C(headers) (a mapping), C(per_minute) (how many such
+      requests the server takes from one source in a minute, kept for 40 seconds; the rest is then sent anyway) and C(last) (true for what is sent when
+      everything else was answered).
     type: dict
     default: {}
   keys:
@@ -124,32 +126,14 @@ evidence:
 """
 
 import secrets
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.hardened.vllm.plugins.module_utils import audit_http, audit_place, audit_tls
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_http, audit_pace, audit_place, audit_tls
 
 ASKED = ("method", "path", "target", "form", "key")
 PLAIN = {"method": "GET", "path": "/", "target": "/", "form": "plain", "key": "none"}
-
-
-class Pace:
-    """Lets threads through at so many a second at most."""
-
-    def __init__(self, rate):
-        self.gap = 1.0 / rate
-        self.lock = threading.Lock()
-        self.next = time.monotonic()
-
-    def wait(self):
-        """Return when it is this caller's turn."""
-        with self.lock:
-            now = time.monotonic()
-            turn = max(now, self.next)
-            self.next = turn + self.gap
-        time.sleep(turn - now)
 
 
 def look_at(endpoint, authority, timeout):
@@ -186,7 +170,7 @@ def collect(params):
     started = time.time()
     keys = {"none": "", "wrong": "sk-wrong-%s" % secrets.token_hex(16), **params["keys"]}
     check(params, keys)
-    pace = Pace(params["rate"])
+    pace = audit_pace.Pace(params["rate"])
     with ThreadPoolExecutor(params["at_once"]) as pool:
         looks = [
             pool.submit(look_at, endpoint, params["authority"], params["timeout"]) for endpoint in params["endpoints"]
@@ -199,7 +183,7 @@ def collect(params):
                 for name in endpoint["ask"]:
                     for index, request in enumerate(params["requests"][name]):
                         jobs.append((target, "%s/%d" % (name, index), request))
-        answers = list(pool.map(lambda job: answer_of(pace, keys, params["timeout"], *job), jobs))
+        answers = audit_pace.done(pool, pace, jobs, lambda turn, job: answer_of(turn, keys, params["timeout"], *job))
     silent = [seen for seen in endpoints if not seen["tls"] and not seen["speaks"]["plain"]]
     return audit_place.document(
         "routes",
@@ -239,6 +223,8 @@ def check(params, keys):
             missing = [key for key in ASKED if not isinstance(request, dict) or not isinstance(request.get(key), str)]
             if missing:
                 raise ValueError("requests.%s[%d]: expected texts for %s" % (name, index, ", ".join(missing)))
+            if not isinstance(request.get("per_minute", 1), int) or request.get("per_minute", 1) < 1:
+                raise ValueError("requests.%s[%d].per_minute: expected a whole number from 1" % (name, index))
             if request["key"] not in keys:
                 raise ValueError("requests.%s[%d].key: there is no key of this name; give it in keys" % (name, index))
     for index, endpoint in enumerate(params["endpoints"]):

@@ -44,7 +44,7 @@ def validate(cluster: Any, hosts: Hosts, today: datetime.date) -> list[Problem]:
     which waivers still hold. What the declaration would start is linted too; where an error leaves no plan to lint,
     what it passes through to vLLM.
     """
-    return _examine(cluster, hosts, today)[1]
+    return examine(cluster, hosts, today)[1]
 
 
 def plan(cluster: Any, hosts: Hosts, today: datetime.date) -> dict[str, Any]:
@@ -52,14 +52,15 @@ def plan(cluster: Any, hosts: Hosts, today: datetime.date) -> dict[str, Any]:
 
     Raises InvalidDeclarationError when there is an error in its declaration.
     """
-    made, problems = _examine(cluster, hosts, today)
+    made, problems = examine(cluster, hosts, today)
     errors = [problem for problem in problems if problem.severity is Severity.ERROR]
     if errors or made is None:
         raise InvalidDeclarationError(errors)
     return {**made, "warnings": [problem.as_dict() for problem in problems]}
 
 
-def _examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str, Any] | None, list[Problem]]:
+def examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """Return the plan, None when what is declared cannot be read, and every problem; errors among them do not keep the plan back."""
     declaration, problems = read(cluster, hosts, today)
     if declaration is None:
         return None, sorted([*problems, *_lint_passed(cluster, {problem.path for problem in problems})])

@@ -405,6 +405,11 @@ def routes(made: Mapping[str, Any]) -> dict[str, Any]:
     for number in range(3):
         asked = ("gateway1", door["address"], door["port"], "GET", "/v1/models")
         answers.append(answer(*asked, form="burst of wrong keys", key="wrong", status=429 if number == 2 else 401))
+    origin = {"form": "foreign origin", "key": "tenants/acme/k1", "status": 200}
+    answers.append(answer("gateway1", door["address"], door["port"], "GET", "/v1/models", **origin))
+    for number in range(3):
+        burst = {"form": "burst", "key": "tenants/acme/k1", "status": 429 if number == 2 else 200}
+        answers.append(answer("gateway1", door["address"], door["port"], "GET", "/v1/models", **burst))
     certificate = {
         "subject": "CN=llm.example.org",
         "issuer": "CN=Example CA",

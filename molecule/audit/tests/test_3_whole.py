@@ -63,7 +63,30 @@ def test_the_host_is_as_it_was(run: dict[str, Any], name: str) -> None:
 def test_the_foreign_host_is_found_out(run: dict[str, Any]) -> None:
     found = {one["control"] for one in run["result"]["findings"] if one["host"] == "foreign"}
     # Dev mode, key in argv, remote code, Ray's dashboard, docker's port, old release, root, reached from outside.
-    assert {"ENG-01", "ENG-05", "ENG-08", "ENG-14", "ENG-17", "NET-10", "VER-01", "OUT-01", "OUT-02", "OUT-03"} <= found
+    assert {
+        "ENG-01",
+        "ENG-05",
+        "ENG-08",
+        "ENG-14",
+        "ENG-17",
+        "NET-10",
+        "VER-01",
+        "OUT-01",
+        "OUT-02",
+        "OUT-03",
+        "OUT-05",
+    } <= found
+
+
+def test_what_a_proxy_lets_through_in_disguise_is_found(run: dict[str, Any]) -> None:
+    """It refuses /invocations, and passes //invocations on as what it means."""
+    evidence = json.loads((run["place"] / "evidence.json").read_text())
+    answers = [one for seen in evidence["routes"] for one in seen["answers"] if one["port"] == 8081]
+    plain = [one["status"] for one in answers if (one["path"], one["form"]) == ("/invocations", "plain")]
+    assert set(plain) == {403}
+    found = {one["place"]: one["evidence"] for one in run["result"]["findings"] if one["control"] == "OUT-02"}
+    for path in ("/invocations", "/tokenize"):
+        assert "disguise doubled slash: status 200" in " ".join(found[f"POST {path} at 10.231.3.60 port 8081"])
 
 
 def test_a_published_port_is_followed_into_its_namespace(run: dict[str, Any]) -> None:

@@ -49,6 +49,9 @@ def test_it_has_what_the_guide_warns_of(fresh: dict[str, Any]) -> None:
             "POST /tokenize",
             "GET /metrics",
             "GET /openapi.json",
+            "POST /scale_elastic_ep",
+            "POST /inference/v1/abort_requests",
+            "POST /v1/responses/{response_id}/cancel",
         ):
             assert f"{route} at {door}" in routes
     found = {(one["control"], one["host"]) for one in fresh["findings"]}

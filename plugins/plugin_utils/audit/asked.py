@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -18,6 +19,7 @@ from .controls import controls
 from .evidence import FORMAT as EVIDENCE_FORMAT
 from .evidence import Address, Evidence, HostEvidence, ReachEvidence
 from .judge import judge
+from .planned import planned
 from .questions import asks, targets
 from .result import FAILED, FORMAT, PASSED, Result
 from .shape import InvalidQuestionError, first_fault
@@ -49,6 +51,26 @@ def judged(
         return judge(cast(Evidence, evidence), plans, read(waivers), known, today, previous)
     except InvalidWaiverError as error:
         raise InvalidQuestionError(str(error)) from error
+
+
+def expected(inventory: Mapping[str, Any], today: datetime.date) -> dict[str, Any]:
+    """Return what ``planned.planned`` makes of an inventory. Raises InvalidQuestionError."""
+    for name, kind in (("clusters", Mapping), ("problems", list)):
+        if not isinstance(inventory.get(name), kind):
+            raise InvalidQuestionError(f"the input has no {name}; expected what hardened.vllm.audit_inventory returns")
+    return planned(inventory, today)
+
+
+def former(text: str) -> dict[str, Any]:
+    """Return the result of a former audit from its JSON report. Raises InvalidQuestionError."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidQuestionError(f"the former result is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise InvalidQuestionError(f"the former result is {shown(found)}; expected a mapping")
+    _need(found, FORMAT, Result, "the former result", "hardened.vllm.audit_judge returns it")
+    return found
 
 
 def inventoried(

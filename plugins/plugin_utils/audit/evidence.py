@@ -368,7 +368,10 @@ class RoutesEvidence(TypedDict):
 
 
 class Missing(TypedDict):
-    """A document that does not exist: ``part`` is ``host``, ``reach`` or ``routes``; ``host`` where it should have been taken."""
+    """What is not there: ``part`` is ``host``, ``reach`` or ``routes`` for a document that should have been taken on ``host``.
+
+    It is ``plan`` where nothing says what the host should be, ``declaration`` for an error of one that was planned nevertheless.
+    """
 
     host: str
     part: str

@@ -99,6 +99,9 @@ def _outcome(
         outcome, why = UNCHECKED, gaps
     elif looked:
         outcome, why = PASSED, []
+    elif absent and view.unplanned:
+        # Whether there is something of it, the plan would say.
+        outcome, why = UNCHECKED, [view.unplanned]
     elif absent:
         outcome, why = ABSENT, absent
     else:
@@ -178,7 +181,7 @@ def _host(view: View) -> dict[str, Any]:
         "cluster": view.plan["cluster"] if view.plan is not None else None,
         "roles": list(view.part["roles"]) if view.part is not None else [],
         "looked_at": known is not None,
-        "why": "" if known is not None else view.absent,
+        "why": view.unplanned if known is not None else view.absent,
         "kernel": known["kernel"] if known is not None else None,
         "booted": known["booted"] if known is not None else None,
         "servers": [

@@ -3,8 +3,8 @@
 
 """What an audit asks from a place: which ports it tries, and which routes it asks of which servers.
 
-Pure functions of what is known: the plans, the evidence of the hosts, the declared addresses. Nothing they ask changes a server:
-a route that controls or replaces something is asked with GET, to which vLLM says 405 where it exists.
+Pure functions of what is known: the plans, the evidence of the hosts, the declared addresses. What a server is asked is in
+``requests``.
 """
 
 from __future__ import annotations
@@ -17,47 +17,12 @@ from typing import Any
 from .. import catalogue
 from ..linting.rules import version as parsed
 from .checks.behind import behind
+from .requests import gateway_requests, open_requests, ray_requests
 from .view import MEMBERS
 
 # What listens where vLLM, Ray or their helpers run with defaults that no option of vLLM's names.
 RAY_PORTS = (6379, 8265, 10001, 44217, 52365)
 HELPER_PORTS = (5555, 8998, 9256, 50051, 50052)
-# Routes whose mere call does something, whatever the body: they are asked for with a method they do not take.
-ACTING = frozenset({"code execution", "control", "model replacement", "other tenants' answers"})
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Sec-WebSocket-Key": "aGFyZGVuZWQudmxsbSEhIQ==",
-    "Sec-WebSocket-Version": "13",
-    "Upgrade": "websocket",
-}
-# Forms of /NAME that some server, proxy or normalisation takes for /NAME. FIRST and REST are its parts, HEX is the first letter as
-# a percent escape.
-DISGUISES = {
-    "doubled slash": "//NAME",
-    "dot": "/./NAME",
-    "end slash": "/NAME/",
-    "query": "/NAME?x=1",
-    "parameter": "/NAME;x=1",
-    "encoded letter": "/HEXREST",
-    "doubly encoded letter": "/%25HEXREST",
-    "encoded slash": "/%2fNAME",
-    "backslash": "/\\NAME",
-    "null byte": "/NAME%00",
-    "up": "/v1/../NAME",
-    "encoded up": "/v1/%2e%2e/NAME",
-    "encoded slash up": "/v1/..%2fNAME",
-    "parameter up": "/v1/..;/NAME",
-    "up from an open route": "/v1/models/../../NAME",
-    "encoded up from an open route": "/v1/models/..%2f..%2fNAME",
-    "query up": "/v1/models?/../../NAME",
-    "root path": "/v1/NAME",
-}
-DISGUISED = ("/collective_rpc", "/metrics", "/openapi.json", "/server_info", "/tokenize", "/v1/load_lora_adapter")
-# Methods that open routes do not have; TRACE and unknown ones nginx refuses itself, before it looks at a key.
-OTHER_METHODS = ("PUT", "PATCH", "DELETE")
-RAY_ROUTES = ("/api/version", "/api/jobs/", "/nodes?view=summary")
-# How many requests beyond a limit show that it holds.
-BURST = 20
 _LOOPBACK = ("127.", "::1")
 
 
@@ -216,69 +181,3 @@ def _release(host: Mapping[str, Any]) -> str:
         if parsed(version) is not None:
             return catalogue.nearest(version.partition("+")[0]).release
     return catalogue.newest()
-
-
-def open_requests(release: str) -> list[dict[str, Any]]:
-    """Return what a server of vLLM is asked without a key: every route its release can have."""
-    return [_request(route, "none") for route in catalogue.routes(release)]
-
-
-def ray_requests() -> list[dict[str, Any]]:
-    """Return what a dashboard of Ray is asked: reading only."""
-    return [
-        {"method": "GET", "path": path.partition("?")[0], "target": path, "form": "plain", "key": "none"}
-        for path in RAY_ROUTES
-    ]
-
-
-def gateway_requests(
-    plan: Mapping[str, Any], gateway: Mapping[str, Any], key: str | None, limits: bool = False
-) -> list[dict[str, Any]]:
-    """Return what a gateway is asked: its own routes with each kind of key and by other methods, all others, and some in every disguise.
-
-    Those with a right key come first, and others then ask for few routes: they use up what the gateway allows an address.
-    """
-    known = catalogue.routes(catalogue.nearest(plan["release"]).release)
-    passed = {route["path"] for route in gateway["routes"]}
-    hidden = [route for route in known if route.path in DISGUISED and route.path not in passed]
-    whole = key if key is not None else "none"
-    found = [_request(route, whole) for route in known]
-    taken = {(route.path, route.method) for route in known}
-    found += [
-        {**_request(route, whole), "method": method}
-        for route in known
-        if route.path in passed and route.method in ("GET", "POST")
-        for method in OTHER_METHODS
-        if (route.path, method) not in taken
-    ]
-    found += [
-        {**_request(route, whole), "target": target, "form": form}
-        for route in hidden
-        for form, target in disguised(route.path)
-    ]
-    for other in ("none", "wrong"):
-        if other != whole:
-            found += [_request(route, other) for route in known if route.path in passed or route in hidden[:3]]
-    if limits:
-        wrong = {"method": "GET", "path": "/v1/models", "target": "/v1/models", "form": "burst", "key": "wrong"}
-        found += [wrong] * (int(gateway["limits"]["failed_keys_per_minute"]) + BURST)
-    return found
-
-
-def disguised(path: str) -> Iterable[tuple[str, str]]:
-    """Yield every disguise of a path: its name and what is sent."""
-    name = path.lstrip("/")
-    for form, pattern in DISGUISES.items():
-        text = pattern.replace("HEX", f"%{ord(name[0]):02x}").replace("REST", name[1:]).replace("NAME", name)
-        if text != path:
-            yield form, text
-
-
-def _request(route: catalogue.Route, key: str) -> dict[str, Any]:
-    target = route.path.replace("{", "").replace("}", "")
-    request: dict[str, Any] = {"path": route.path, "target": target, "form": "plain", "key": key}
-    if route.method == "WEBSOCKET":
-        return {"method": "GET", **request, "headers": UPGRADE}
-    if route.method == "MOUNT" or route.danger in ACTING:
-        return {"method": "GET", **request}
-    return {"method": route.method, **request}

@@ -139,7 +139,7 @@ class Row(TypedDict):
 
 
 class Missing(TypedDict):
-    """Evidence that could not be collected."""
+    """Evidence that could not be collected, a plan that could not be made, or an error of a declaration."""
 
     host: str
     part: str

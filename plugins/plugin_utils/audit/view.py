@@ -86,7 +86,8 @@ class View:
     ``plan`` is its cluster's and ``part`` the host's share of it; both are None for a host no plan knows. ``evidence`` is what was
     collected on it, None with the reason in ``absent``. ``reach``, ``endpoints`` and ``answers`` are what others saw of it, each
     with the document it is from. ``unrouted`` are places outside from which no route leads to one of its addresses.
-    ``secrets`` maps digests (hexadecimal) to names of the cluster's secrets.
+    ``unplanned`` says why there is no plan of a host that is declared. ``secrets`` maps digests (hexadecimal) to names of the cluster's
+    secrets.
     """
 
     name: str
@@ -100,6 +101,7 @@ class View:
     answers: Sequence[tuple[RoutesEvidence, Answer]] = ()
     unrouted: Sequence[str] = ()
     outside_missing: str = "nobody looked at the host from elsewhere"
+    unplanned: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -21,7 +21,7 @@ def views(
     names = {*planned, *evidence["hosts"]}
     names |= {row["host"] for seen in evidence["reach"] for row in seen["reached"]}
     names |= {answer["host"] for routes in evidence["routes"] for answer in routes["answers"]}
-    names |= {one["host"] for one in evidence["missing"] if one["part"] == "host"}
+    names |= {one["host"] for one in evidence["missing"] if one["part"] in ("host", "plan")}
     return [_view(name, evidence, planned.get(name), secrets, today) for name in sorted(names)]
 
 
@@ -29,7 +29,7 @@ def _view(
     name: str, evidence: Evidence, plan: Mapping[str, Any] | None, secrets: Mapping[str, str], today: datetime.date
 ) -> View:
     reasons = {one["part"]: one["reason"] for one in evidence["missing"] if one["host"] == name}
-    elsewhere = [f"{one['host']}: {one['reason']}" for one in evidence["missing"] if one["part"] != "host"]
+    elsewhere = [f"{one['host']}: {one['reason']}" for one in evidence["missing"] if one["part"] in ("reach", "routes")]
     return View(
         name,
         today,
@@ -42,6 +42,7 @@ def _view(
         [(seen, one) for seen in evidence["routes"] for one in seen["answers"] if one["host"] == name],
         _unrouted(name, evidence, plan),
         f"nobody looked at the host from elsewhere{': ' + '; '.join(elsewhere) if elsewhere else ''}",
+        reasons.get("plan", "") if plan is None else "",
         secrets,
     )
 

@@ -33,9 +33,9 @@ class Waiver:
 
     rule: str
     reason: str
+    owner: str
     expires: datetime.date
     hosts: tuple[str, ...] = ()
-    owner: str = ""
 
     def expired(self, today: datetime.date) -> bool:
         """Tell whether its last day is over."""
@@ -54,7 +54,7 @@ def read(values: Iterable[Any], record: Record = WAIVER) -> list[Waiver]:
     found: list[Waiver] = []
     for number, value in enumerate(values):
         entry: Mapping[str, Any] | None = record.read(value, f"waivers[{number}]", problems.append)
-        if entry is None or any(entry.get(key) is None for key in ("rule", "reason", "expires")):
+        if entry is None or any(entry.get(key) is None for key in ("rule", "reason", "owner", "expires")):
             continue
         try:
             last = datetime.date.fromisoformat(entry["expires"])
@@ -63,7 +63,7 @@ def read(values: Iterable[Any], record: Record = WAIVER) -> list[Waiver]:
             problems.append(Problem(path, "bad-value", repr(entry["expires"]), "a date that exists", "Mend the date."))
             continue
         hosts = tuple(entry["hosts"] or ())
-        found.append(Waiver(entry["rule"], entry["reason"], last, hosts, entry["owner"] or ""))
+        found.append(Waiver(entry["rule"], entry["reason"], entry["owner"], last, hosts))
     if problems:
         raise InvalidWaiverError(problems)
     return found

@@ -255,7 +255,7 @@ WAIVER = Record(
         "reason": Field(Text("a sentence", r"[^\x00-\x1f]{10,}"), "Why it is acceptable here.", required=True),
         "expires": Field(DATE, "Last day of the waiver.", required=True),
         "hosts": Field(ListOf(Text(), 1), "Hosts it holds for; all of the cluster when left out."),
-        "owner": Field(Text(), "Role of who answers for it."),
+        "owner": Field(Text(), "Role of who answers for it.", required=True),
     },
 )
 

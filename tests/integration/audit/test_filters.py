@@ -28,7 +28,7 @@ def test_from_evidence_to_every_form_of_report(ansible: Run, tmp_path: Path) -> 
     evidence = audit.evidence(plan)
     evidence["hosts"]["engine11"]["processes"][0]["environment"]["VLLM_SERVER_DEV_MODE"] = "1"
     read = written(tmp_path, evidence=evidence, plans={"chat": plan})
-    waivers = "[{'rule': 'VER-01', 'reason': 'accepted for a test', 'expires': '2026-12-31', 'hosts': ['engine11']}]"
+    waivers = "[{'rule': 'VER-01', 'reason': 'accepted for a test', 'owner': 'tests', 'expires': '2026-12-31', 'hosts': ['engine11']}]"
     judged = (
         f"{read['evidence']} | hardened.vllm.audit_judge(plans={read['plans']}, waivers={waivers}, today='2026-11-25')"
     )
@@ -40,6 +40,9 @@ def test_from_evidence_to_every_form_of_report(ansible: Run, tmp_path: Path) -> 
         "{'a.txt': 'x'} | hardened.vllm.audit_report('digests')",
         f"({read['evidence']} | hardened.vllm.audit_judge(previous={judged}, today='2026-11-25')).compared_with",
         f"({read['evidence']} | hardened.vllm.audit_judge).verdict.word",
+        f"({judged} | to_json | hardened.vllm.audit_former).taken",
+        "{} | hardened.vllm.audit_inventory({}) | hardened.vllm.audit_plans",
+        "({} | hardened.vllm.audit_evidence(missing=[{'host': 'a', 'part': 'plan', 'reason': 'x'}])).missing",
     ]
     done = evaluate(ansible, tmp_path, cases)
     found = answers(done)
@@ -52,6 +55,9 @@ def test_from_evidence_to_every_form_of_report(ansible: Run, tmp_path: Path) -> 
     assert f"{hashlib.sha256(b'x').hexdigest()} a.txt" in found[7]
     assert audit.TAKEN in found[8]
     assert '"failed"' in found[9]
+    assert audit.TAKEN in found[10]
+    assert all(f'"{name}"' in found[11] for name in ("missing", "plans", "waivers"))
+    assert '"part": "plan"' in found[12]
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -106,6 +112,13 @@ BAD = [
     (
         "{} | hardened.vllm.audit_inventory({}, {'a': 5})",
         "hardened.vllm.audit_inventory: evidence['a'] is 5; expected a mapping: it is not as hardened.vllm.audit_host returns it",
+    ),
+    ("5 | hardened.vllm.audit_plans", "hardened.vllm.audit_plans: the input must be a mapping, found a number"),
+    ("{} | hardened.vllm.audit_plans", "hardened.vllm.audit_plans: the input has no clusters; expected what"),
+    ("'' | hardened.vllm.audit_former", "hardened.vllm.audit_former: the former result is no JSON"),
+    (
+        "'{}' | hardened.vllm.audit_former",
+        "hardened.vllm.audit_former: the former result has format None; expected 1",
     ),
     ("5 | hardened.vllm.audit_report", "hardened.vllm.audit_report: the input must be a mapping, found a number"),
     ("{} | hardened.vllm.audit_report('pdf')", "hardened.vllm.audit_report: unknown format 'pdf'."),

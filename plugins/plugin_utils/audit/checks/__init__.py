@@ -8,7 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ..view import Said, View
-from . import files, firewall, host, processes, reach, redirections, routes, settings, shares, tls, units
+from . import (
+    files,
+    firewall,
+    host,
+    outside,
+    processes,
+    reach,
+    redirections,
+    routes,
+    servers,
+    settings,
+    shares,
+    tls,
+    units,
+)
 
 Check = Callable[[View], Iterator[Said]]
 
@@ -23,8 +37,11 @@ CHECKS: dict[str, Check] = {
         routes.keys_required,
         routes.limits_bite,
         routes.answer_headers,
-        routes.bare_server,
-        routes.keyless_routes,
+        outside.bare_server,
+        outside.keyless_routes,
+        servers.foreign_tls,
+        servers.foreign_headers,
+        servers.foreign_origins,
         tls.tls_answers,
         tls.tls_protocols,
         tls.certificate,
@@ -35,6 +52,7 @@ CHECKS: dict[str, Check] = {
         firewall.forged_sources,
         redirections.foreign_firewall,
         shares.source_shares,
+        host.declared_addresses,
         host.listening_sockets,
         host.kernel_settings,
         host.rdma_devices,

@@ -22,6 +22,27 @@ NO_LOGIN = ("/usr/sbin/nologin", "/sbin/nologin", "/bin/false", "/usr/bin/false"
 POWERFUL = ("root", "sudo", "wheel", "adm", "docker", "podman", "lxd", "libvirt", "disk", "shadow")
 
 
+def declared_addresses(view: View) -> Iterator[Said]:
+    """Judge whether the host has every address its plan names."""
+    if view.part is None:
+        yield Absent("no plan says which addresses it should have")
+        return
+    evidence = view.known("addresses")
+    if isinstance(evidence, Unchecked):
+        yield evidence
+        return
+    own = evidence["addresses"] or {}
+    for network, pair in sorted(view.part["addresses"].items()):
+        for address in sorted(one for one in pair.values() if one is not None):
+            if address in own:
+                yield Looked("NET-15", f"{address} on {own[address]}")
+            else:
+                found = f"no interface with {address}"
+                yield view.finding(
+                    "NET-15", f"address on {network}", found, f"{address}, as vllm_node.addresses declares"
+                )
+
+
 def listening_sockets(view: View) -> Iterator[Said]:
     """Judge whether every socket beyond loopback is a planned listener, where the plan binds it."""
     if view.part is None:

@@ -1,24 +1,22 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the HTTP servers of a host answer, with and without keys, plainly and in disguise."""
+"""What a planned gateway answers, with and without keys, plainly and in disguise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ... import catalogue
 from ...problems import Severity
 from ..evidence import Answer, RoutesEvidence
-from ..view import OUTSIDE, Absent, Looked, Said, Unchecked, View, untried, why_untried
+from ..requests import BURST_FORM, FOREIGN_ORIGIN, MOST_OF_A_BURST, burst_of_tenant
+from ..view import Absent, Looked, Said, Unchecked, View
 
 NO_KEY = ("none", "wrong", "expired")
 # What the gateway says to what it does not pass on; None is a connection it ends.
 REFUSALS = frozenset({400, 401, 404, 405, 414, 421, 431, 501, 505})
 SHOWN = 6
-# The name of the form of requests that come many at a time, to see whether a limit ends them.
-BURST = "burst"
 
 
 def at_door(view: View, address: str, port: int) -> bool:
@@ -27,7 +25,8 @@ def at_door(view: View, address: str, port: int) -> bool:
     return any(socket["address"] == address and socket["port"] == port for socket in listen)
 
 
-def _at_monitor(view: View, answer: Answer) -> bool:
+def at_monitor(view: View, answer: Answer) -> bool:
+    """Tell whether this is an answer of the planned gateway to monitors."""
     monitor = view.gateway["monitor"] if view.gateway is not None else None
     return monitor is not None and any(
         socket["address"] == answer["address"] and socket["port"] == answer["port"] for socket in monitor["listen"]
@@ -39,7 +38,8 @@ def _passed(view: View, answer: Answer) -> bool:
     return any(answer["path"] == route["path"] and answer["method"] in route["methods"] for route in routes)
 
 
-def _door(view: View) -> list[tuple[RoutesEvidence, Answer]]:
+def door_answers(view: View) -> list[tuple[RoutesEvidence, Answer]]:
+    """Return what the planned gateway answered."""
     return [(seen, answer) for seen, answer in view.answers if at_door(view, answer["address"], answer["port"])]
 
 
@@ -49,16 +49,17 @@ def _slowed_down(answer: Answer) -> bool:
 
 
 def _burst(answer: Answer) -> bool:
-    return answer["form"].startswith(BURST)
+    return answer["form"].startswith(BURST_FORM)
 
 
-def _line(seen: RoutesEvidence, answer: Answer) -> str:
+def line_of(seen: RoutesEvidence, answer: Answer) -> str:
+    """Return a request and its answer as one line of evidence."""
     told = f"status {answer['status']}" if answer["status"] is not None else answer["error"] or "no answer"
     form = "" if answer["form"] == "plain" else f", disguise {answer['form']}"
     return f"{answer['method']} {answer['target']} from {seen['observer']}, key {answer['key']}{form}: {told}"
 
 
-def _group(
+def grouped(
     view: View,
     control: str,
     bad: Sequence[tuple[str, RoutesEvidence, Answer]],
@@ -79,7 +80,7 @@ def _group(
             f"{told} to {first['method']} {first['path']} (key {first['key']}){more}",
             expected,
             severity=severity,
-            evidence=[_line(seen, answer) for seen, answer in answers[:SHOWN]],
+            evidence=[line_of(seen, answer) for seen, answer in answers[:SHOWN]],
         )
 
 
@@ -94,14 +95,14 @@ def _judged(
     bad = []
     for (seen, answer), good in zip(asked, fine, strict=True):
         if good is None:
-            yield Unchecked(_line(seen, answer), control)
+            yield Unchecked(line_of(seen, answer), control)
         elif good:
             yield Looked(control, f"{answer['method']} {answer['path']} ({answer['form']}, key {answer['key']})")
         else:
             bad.append(
                 (f"{answer['method']} {answer['path']} at {answer['address']} port {answer['port']}", seen, answer)
             )
-    yield from _group(view, control, bad, expected, None)
+    yield from grouped(view, control, bad, expected, None)
     if not asked:
         yield Unchecked("no such request was made", control)
 
@@ -111,7 +112,7 @@ def denied_routes(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and not _passed(view, pair[1])]
+    asked = [pair for pair in door_answers(view) if pair[1]["form"] == "plain" and not _passed(view, pair[1])]
     yield from _judged(
         view, "GW-03", asked, "401 without a key, 404 or 405 with one", [_refused(one) for _seen, one in asked]
     )
@@ -136,7 +137,9 @@ def disguised_routes(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] != "plain" and not _burst(pair[1])]
+    asked = [
+        pair for pair in door_answers(view) if pair[1]["form"] not in ("plain", FOREIGN_ORIGIN) and not _burst(pair[1])
+    ]
     fine = [_turned_away(one) for _seen, one in asked]
     yield from _judged(view, "GW-04", asked, "a refusal (400, 401, 404, 405, 421) or an ended connection", fine)
 
@@ -152,7 +155,7 @@ def keys_required(view: View) -> Iterator[Said]:
     if view.gateway is None:
         yield Absent("no gateway is planned here")
         return
-    asked = [pair for pair in _door(view) if pair[1]["form"] == "plain" and _passed(view, pair[1])]
+    asked = [pair for pair in door_answers(view) if pair[1]["form"] == "plain" and _passed(view, pair[1])]
     fine: list[bool | None] = []
     for _seen, answer in asked:
         if _slowed_down(answer):
@@ -172,13 +175,15 @@ def limits_bite(view: View) -> Iterator[Said]:
         yield Absent("no gateway is planned here")
         return
     bursts: dict[tuple[str, str], list[tuple[RoutesEvidence, Answer]]] = {}
-    for seen, answer in _door(view):
+    for seen, answer in door_answers(view):
         if _burst(answer):
             bursts.setdefault((answer["form"], answer["key"]), []).append((seen, answer))
-    if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in _door(view)):
+    if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in door_answers(view)):
         yield Looked("GW-08", "a source that tried many keys was told 429")
-    elif not bursts:
-        yield Unchecked("limits are tried only when that is asked for")
+    elif not any(key in NO_KEY for _form, key in bursts):
+        yield Unchecked("limits are tried only when that is asked for (audit_try_limits)")
+    if not any(key not in NO_KEY for _form, key in bursts):
+        yield Unchecked(_why_no_tenant(view))
     for (form, key), answers in sorted(bursts.items()):
         if any(answer["status"] == 429 for _seen, answer in answers):
             yield Looked("GW-08", f"{form}, key {key}")
@@ -189,8 +194,15 @@ def limits_bite(view: View) -> Iterator[Said]:
                 f"{form}, key {key}",
                 f"{len(answers)} requests and no 429",
                 expected,
-                evidence=[_line(*pair) for pair in answers[-SHOWN:]],
+                evidence=[line_of(*pair) for pair in answers[-SHOWN:]],
             )
+
+
+def _why_no_tenant(view: View) -> str:
+    keys = {answer["key"] for _seen, answer in door_answers(view) if answer["key"] not in NO_KEY}
+    if view.gateway is not None and any(burst_of_tenant(view.gateway, key) is None for key in keys):
+        return f"no tenant's rate was tried: going beyond it takes more than {MOST_OF_A_BURST} requests, or /v1/models"
+    return "no tenant's rate was tried: that takes audit_try_limits and audit_tenant_key"
 
 
 def answer_headers(view: View) -> Iterator[Said]:
@@ -200,13 +212,13 @@ def answer_headers(view: View) -> Iterator[Said]:
         return
     bad: dict[str, tuple[str, str, str]] = {}
     looked = 0
-    for seen, answer in _door(view):
+    for seen, answer in door_answers(view):
         # nginx answers what it cannot parse with a page of its own.
         if answer["status"] is None or answer["status"] == 400 or answer["form"] != "plain":
             continue
         looked += 1
-        for place, found, expected in _header_faults(answer["headers"]):
-            bad.setdefault(place, (found, expected, _line(seen, answer)))
+        for place, found, expected in header_faults(answer["headers"], tls=True):
+            bad.setdefault(place, (found, expected, line_of(seen, answer)))
     for place, (found, expected, line) in sorted(bad.items()):
         yield view.finding("GW-07", place, found, expected, evidence=[line])
     if looked:
@@ -215,9 +227,11 @@ def answer_headers(view: View) -> Iterator[Said]:
         yield Unchecked("no answer of the gateway was seen")
 
 
-def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def header_faults(headers: Mapping[str, str], *, tls: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with the headers of an answer: where, found, expected."""
     hsts = headers.get("strict-transport-security", "")
-    if "max-age=" not in hsts or _seconds(hsts) < 15552000:
+    # Browsers believe it over TLS only.
+    if tls and ("max-age=" not in hsts or _seconds(hsts) < 15552000):
         yield "header strict-transport-security", repr(hsts) if hsts else "none", "max-age of half a year or more"
     if headers.get("x-content-type-options") != "nosniff":
         yield "header x-content-type-options", repr(headers.get("x-content-type-options")), "nosniff"
@@ -232,61 +246,3 @@ def _header_faults(headers: Mapping[str, str]) -> Iterator[tuple[str, str, str]]
 def _seconds(hsts: str) -> int:
     digits = hsts.partition("max-age=")[2].strip('" ').partition(";")[0].strip('" ')
     return int(digits) if digits.isdecimal() else 0
-
-
-def bare_server(view: View) -> Iterator[Said]:
-    """Judge whether vLLM's own server answers nobody but gateways."""
-    asked = [
-        (seen, answer)
-        for seen, answer in view.answers
-        if answer["status"] is not None
-        and not at_door(view, answer["address"], answer["port"])
-        and not _at_monitor(view, answer)
-        and seen["standing"] != "gateway"
-    ]
-    bad = [
-        (f"port {answer['port']} at {answer['address']}, {seen['observer']} ({seen['standing']})", seen, answer)
-        for seen, answer in asked
-        if "uvicorn" in answer["headers"].get("server", "").lower()
-    ]
-    yield from _group(view, "OUT-01", bad, "no answer but from a gateway", None)
-    yield from _everything_asked(view, "OUT-01")
-
-
-def keyless_routes(view: View) -> Iterator[Said]:
-    """Judge whether routes of vLLM run without a key anywhere but at the planned gateway, which has checks of its own."""
-    # Dangerous routes are asked with a harmless method, so the path tells which one it is.
-    known = {route.path: route for route in catalogue.routes()}
-    bad: dict[Severity, list[tuple[str, RoutesEvidence, Answer]]] = {}
-    for seen, answer in view.answers:
-        ours = view.part is not None and seen["standing"] in ("gateway", "monitor", "peer")
-        if ours or at_door(view, answer["address"], answer["port"]) or answer["status"] is None:
-            continue
-        route = known.get(answer["path"])
-        # The engine has read the request when it finds fault with its body.
-        ran = 200 <= answer["status"] < 300 or (answer["status"] in (400, 415, 422) and answer["form"] == "plain")
-        if answer["key"] in ("none", "wrong") and ran and route is not None:
-            place = f"{answer['method']} {answer['path']} at {answer['address']} port {answer['port']}"
-            bad.setdefault(Severity.parse(route.severity), []).append((place, seen, answer))
-    for severity, answers in sorted(bad.items(), reverse=True):
-        yield from _group(view, "OUT-02", answers, "401, or no answer at all", severity)
-    yield from _everything_asked(view, "OUT-02")
-
-
-def _everything_asked(view: View, control: str) -> Iterator[Said]:
-    """Whether outsiders tried every port, and asked each that is open what is there."""
-    looked = [(seen, row) for seen, row in view.reach if seen["standing"] in OUTSIDE and row["protocol"] == "tcp"]
-    ssh = {int(listener["ports"]) for listener in view.listeners() if listener["name"] == "ssh"} or {22}
-    asked = {(answer["address"], answer["port"]) for _seen, answer in view.answers}
-    found = {(row["address"], port) for _seen, row in looked for port in row["open"] if port not in ssh}
-    for place in view.unrouted:
-        yield Looked(control, f"no route leads there from {place}")
-    if not looked and not view.unrouted:
-        yield Unchecked(view.outside_missing)
-        return
-    for seen, row in looked:
-        if untried(seen, row):
-            yield Unchecked(f"not every port of {row['address']} was tried: {why_untried(row)}")
-    for address, port in sorted(found - asked):
-        yield Unchecked(f"tcp {port} of {address} is open, and nobody asked what is there")
-    yield Looked(control, f"{len(found & asked)} open ports were asked, {len(view.answers)} answers")

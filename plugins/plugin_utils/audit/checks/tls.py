@@ -22,7 +22,8 @@ def _door(view: View) -> list[Endpoint]:
     return list({(one["address"], one["port"], one["error"] is None): one for one in found}.values())
 
 
-def _where(endpoint: Endpoint) -> str:
+def where(endpoint: Endpoint) -> str:
+    """Return what a socket is called in findings."""
     return f"{endpoint['address']} port {endpoint['port']}"
 
 
@@ -35,7 +36,7 @@ def _each(view: View, control: str) -> Iterator[Endpoint | Said]:
         yield Unchecked("nobody opened a connection to the gateway", control)
     for endpoint in door:
         if endpoint["error"] is not None:
-            yield Unchecked(f"{_where(endpoint)}: {endpoint['error']}", control)
+            yield Unchecked(f"{where(endpoint)}: {endpoint['error']}", control)
         else:
             yield endpoint
 
@@ -46,9 +47,9 @@ def tls_answers(view: View) -> Iterator[Said]:
         if not isinstance(endpoint, dict):
             yield endpoint
         elif endpoint["tls"]:
-            yield Looked("GW-01", _where(endpoint))
+            yield Looked("GW-01", where(endpoint))
         else:
-            yield view.finding("GW-01", f"TLS at {_where(endpoint)}", "no TLS", "TLS with the declared certificate")
+            yield view.finding("GW-01", f"TLS at {where(endpoint)}", "no TLS", "TLS with the declared certificate")
 
 
 def tls_protocols(view: View) -> Iterator[Said]:
@@ -57,22 +58,29 @@ def tls_protocols(view: View) -> Iterator[Said]:
         if not isinstance(endpoint, dict):
             yield endpoint
             continue
-        speaks = endpoint["speaks"]
-        old = [name for name in OLD if speaks.get(name)]
-        unasked = [name for name in OLD if speaks.get(name) is None]
+        old, unasked = old_protocols(endpoint)
         if old or not endpoint["tls"]:
             yield view.finding(
                 "GW-06",
-                f"protocols at {_where(endpoint)}",
+                f"protocols at {where(endpoint)}",
                 ", ".join(old) or "no TLS",
                 "TLSv1.2 and TLSv1.3 only",
                 remedy="Put nothing but the generated configuration in front of clients and run the site playbook again.",
-                evidence=[f"{name}: {'spoken' if spoken else 'refused'}" for name, spoken in sorted(speaks.items())],
+                evidence=[
+                    f"{name}: {'spoken' if spoken else 'refused'}"
+                    for name, spoken in sorted(endpoint["speaks"].items())
+                ],
             )
         elif unasked:
-            yield Unchecked(f"{_where(endpoint)}: this observer cannot ask for {', '.join(unasked)}", "GW-06")
+            yield Unchecked(f"{where(endpoint)}: this observer cannot ask for {', '.join(unasked)}", "GW-06")
         else:
-            yield Looked("GW-06", _where(endpoint))
+            yield Looked("GW-06", where(endpoint))
+
+
+def old_protocols(endpoint: Endpoint) -> tuple[list[str], list[str]]:
+    """Return the old protocols a server speaks, and those nobody could ask it for."""
+    speaks = endpoint["speaks"]
+    return [name for name in OLD if speaks.get(name)], [name for name in OLD if speaks.get(name) is None]
 
 
 def certificate(view: View) -> Iterator[Said]:
@@ -84,21 +92,22 @@ def certificate(view: View) -> Iterator[Said]:
         given = endpoint["certificate"]
         if given is None:
             continue  # without TLS, which tls_protocols says
-        faults = list(_faults(given, view.today))
-        for what, found, expected, severity in faults:
+        wrong = list(faults(given, view.today))
+        for what, found, expected, severity in wrong:
             yield view.finding(
                 "GW-06",
-                f"{what} of the certificate at {_where(endpoint)}",
+                f"{what} of the certificate at {where(endpoint)}",
                 found,
                 expected,
                 severity=severity,
                 evidence=[f"subject {given['subject']}, issuer {given['issuer']}, SHA-256 {given['sha256']}"],
             )
-        if not faults:
-            yield Looked("GW-06", f"certificate at {_where(endpoint)}, good until {given['not_after']}")
+        if not wrong:
+            yield Looked("GW-06", f"certificate at {where(endpoint)}, good until {given['not_after']}")
 
 
-def _faults(given: Certificate, today: datetime.date) -> Iterator[tuple[str, str, str, Severity]]:
+def faults(given: Certificate, today: datetime.date, *, named: bool = True) -> Iterator[tuple[str, str, str, Severity]]:
+    """Yield what is wrong with a certificate: what, found, expected, how bad; its names where one is declared (``named``)."""
     begins, ends = (datetime.date.fromisoformat(given[key][:10]) for key in ("not_before", "not_after"))
     if ends < today:
         yield "end", f"it ended on {ends}", "one that is in force", Severity.ERROR
@@ -106,7 +115,7 @@ def _faults(given: Certificate, today: datetime.date) -> Iterator[tuple[str, str
         yield "end", f"it ends on {ends}", f"14 days from {today} or more", Severity.WARNING
     if begins > today:
         yield "begin", f"it begins on {begins}", "one that is in force", Severity.ERROR
-    if not given["matches"]:
+    if named and not given["matches"]:
         yield "names", ", ".join(given["names"]) or "none", "the declared server name among them", Severity.ERROR
     if not given["trusted"] and ends >= today:
         yield "issuer", given["distrust"] or "not trusted", "an authority clients trust", Severity.WARNING
@@ -120,11 +129,11 @@ def engines_tls(view: View) -> Iterator[Said]:
     for server in servers:
         here = (server["address"], server["port"])
         seen = [one for _seen, one in view.endpoints if (one["address"], one["port"]) == here]
-        where = f"{here[0]} port {here[1]}"
+        place = f"{here[0]} port {here[1]}"
         plain = any(one["speaks"].get("plain") for one in seen)
         if plain:
-            yield view.finding("GW-11", f"TLS at {where}", "plain HTTP is answered", "TLS only, as engine.tls declares")
+            yield view.finding("GW-11", f"TLS at {place}", "plain HTTP is answered", "TLS only, as engine.tls declares")
         elif any(one["tls"] for one in seen):
-            yield Looked("GW-11", where)
+            yield Looked("GW-11", place)
         else:
-            yield Unchecked(f"nobody who may reach {where} opened a connection to it", "GW-11")
+            yield Unchecked(f"nobody who may reach {place} opened a connection to it", "GW-11")

@@ -24,6 +24,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     for one in result["outcomes"]:
         if one["outcome"] == "not checked":
             yield f"not checked [{one['control']}] {one['host']}: {'; '.join(one['why'])}"
+    for one in result["missing"]:
+        yield f"missing [{one['part']}] {one['host']}: {one['reason']}"
     for one in result["gone"]:
         yield f"gone [{one['control']}] {one['host']}: {one['place']}"
     for one in result["waivers"]:

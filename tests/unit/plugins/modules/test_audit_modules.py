@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
 import yaml
-from ansible_collections.hardened.vllm.plugins.module_utils import probe_common
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_pace, probe_common
 from ansible_collections.hardened.vllm.plugins.modules import audit_host, audit_reach, audit_routes
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import evidence
 from support import tls
@@ -122,6 +123,39 @@ def test_routes_and_no_key_in_the_evidence(port: int) -> None:
     assert KEY not in json.dumps(found)
 
 
+def test_a_limit_of_the_server_is_kept_to_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time stands still but for sleeping: so many at once, the others as they come back, the rest when patience is over."""
+    clock = [0.0]
+    sent: dict[str, list[float]] = {}
+
+    def ask(_endpoint: Any, request: dict[str, Any], _key: str, _timeout: float) -> dict[str, Any]:
+        sent.setdefault(request["form"], []).append(clock[0])
+        return {"status": 401, "headers": {}, "body": "error", "bytes": 0, "seconds": 0.0, "error": None}
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(audit_routes.audit_http, "ask", ask)
+    still = SimpleNamespace(sleep=sleep, monotonic=lambda: clock[0], time=lambda: clock[0])
+    monkeypatch.setattr(audit_pace, "time", still)
+    request = {"method": "GET", "path": "/v1/models", "target": "/v1/models", "key": "none"}
+    slow = [{**request, "form": "slow", "per_minute": 60}] * 120
+    asked = [{**request, "form": "burst", "last": True}, *slow, {**request, "form": "quick"}]
+    given = routes(1, requests={"all": asked}, rate=1000)
+    monkeypatch.setattr(
+        audit_routes, "look_at", lambda endpoint, *_: {**endpoint, "tls": False, "speaks": {"plain": True}}
+    )
+    found = audit_routes.collect(given)
+    assert [one["form"] for one in found["answers"]] == ["burst", *["slow"] * 120, "quick"]
+    times = sent["slow"]
+    assert times[59] < 1
+    kept = [moment for moment in times if moment <= 38]
+    assert len(kept) > 60 + 30, kept
+    assert [pair for pair in enumerate(kept) if pair[0] > 60 + pair[1]] == []
+    assert times[-1] < 41
+    assert sent["burst"][0] >= max(times[-1], *sent["quick"])
+
+
 @pytest.mark.parametrize("clients", [False, True])
 def test_an_engine_behind_tls_is_looked_at_and_asked_nothing(tmp_path: Path, clients: bool) -> None:
     """As a gateway looks at it, which shows no certificate of its own for that."""
@@ -151,6 +185,10 @@ def test_a_port_that_speaks_nothing_is_unknown_and_not_asked() -> None:
     [
         ({"keys": {}}, r"requests.all\[0\].key: there is no key of this name"),
         ({"requests": {"all": [{"method": "GET"}]}}, r"requests.all\[0\]: expected texts for path, target, form, key"),
+        (
+            {"requests": {"all": [{**dict.fromkeys(audit_routes.ASKED, "none"), "per_minute": "x"}]}},
+            r"requests.all\[0\].per_minute: expected a whole number from 1",
+        ),
         ({"requests": {}}, r"endpoints\[0\].ask: requests has no set all"),
         ({"requests": {"all": {}}}, "requests.all: found dict, expected a list"),
     ],

@@ -137,7 +137,10 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
     (
         "waiver-expired",
         "vllm_cluster.waivers[0].expires",
-        put("cluster/waivers", [{"rule": "arg-queue", "reason": "because of a test", "expires": "2026-11-22"}]),
+        put(
+            "cluster/waivers",
+            [{"rule": "arg-queue", "reason": "because of a test", "owner": "tests", "expires": "2026-11-22"}],
+        ),
     ),
     *[
         ("bad-value", "vllm_cluster.media.allowed_domains[0]", put("cluster/media/allowed_domains", [name]))

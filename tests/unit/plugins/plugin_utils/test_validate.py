@@ -102,7 +102,7 @@ def test_a_waiver_acknowledges_another_firewall(cluster: Any, hosts: Any, today:
     probed({**SOUND, "firewalls": {"kube-proxy": ["process kubelet"], "docker": ["interface docker0"]}})(cluster, hosts)
     assert errors(cluster, hosts, today) == [("firewall-cuts", "hosts.engine1")]
     reason = "its ports are open to the nodes of the Kubernetes cluster"
-    cluster["waivers"] = [{"rule": "firewall-cuts", "reason": reason, "expires": "2027-02-28"}]
+    cluster["waivers"] = [{"rule": "firewall-cuts", "reason": reason, "owner": "tests", "expires": "2027-02-28"}]
     assert errors(cluster, hosts, today) == []
 
 
@@ -148,7 +148,9 @@ def test_nonsense_is_a_finding_not_a_traceback(nonsense: Any, hosts: Any, today:
 
 def test_a_waiver_silences_its_rule_only(cluster: Any, hosts: Any, today: Any) -> None:
     cluster["engine"] = {"arguments": {"trust-remote-code": True, "enable-prompt-embeds": True}}
-    cluster["waivers"] = [{"rule": "arg-remote-code", "reason": "audited model code", "expires": "2026-11-23"}]
+    cluster["waivers"] = [
+        {"rule": "arg-remote-code", "reason": "audited model code", "owner": "tests", "expires": "2026-11-23"}
+    ]
     rules = {rule for rule, _path in errors(cluster, hosts, today)}
     assert rules == {"arg-embeds"}
 
@@ -208,7 +210,7 @@ def test_what_is_passed_through_is_linted_although_the_declaration_has_errors(
 def test_lint_says_the_same_in_both_runs(cluster: Any, hosts: Any, today: Any) -> None:
     cluster["engine"] = {"arguments": {"trust-remote-code": True}, "environment": {"VLLM_SERVER_DEV_MODE": True}}
     cluster["waivers"] = [
-        {"rule": "env-dev-mode", "reason": "because of a test", "expires": "2026-12-31"},
+        {"rule": "env-dev-mode", "reason": "because of a test", "owner": "tests", "expires": "2026-12-31"},
     ]
     whole = {problem.rule for problem in validate(cluster, hosts, today)}
     del cluster["topology"]

@@ -22,7 +22,12 @@ from support.topologies import CLUSTER
 PLAN = audit.plan(engine={"ranks_per_node": 2, "tls": {"client": True}})
 GOOD = audit.evidence(PLAN)
 # 0.32.0 itself has a known hole.
-HOLE = {"rule": "release-old", "reason": "the fix is not in the catalogue yet", "expires": "2026-12-31"}
+HOLE = {
+    "rule": "release-old",
+    "reason": "the fix is not in the catalogue yet",
+    "owner": "tests",
+    "expires": "2026-12-31",
+}
 KEY = {hashlib.sha256(audit.KEY.encode()).hexdigest(): "upstream"}
 
 Spoil = Callable[[dict[str, Any]], None]
@@ -100,6 +105,13 @@ def direct(evidence: dict[str, Any], **changes: Any) -> None:
     address = PLAN["hosts"]["engine11"]["addresses"]["fabric"]["ipv4"]
     one = audit.answer("engine11", address, 8000, "GET", "/version", **changes)
     evidence["routes"][0]["answers"].append(one)
+
+
+def unlimited(evidence: dict[str, Any], key: str) -> None:
+    """Make no request of a burst with ``key`` too many."""
+    for one in evidence["routes"][0]["answers"]:
+        if (one["form"], one["key"]) == ("burst", key):
+            one["status"] = 200
 
 
 def without(argv: list[str], option: str, words: int) -> None:
@@ -234,6 +246,17 @@ FAULTS: dict[str, tuple[Spoil, set[tuple[str, str]]]] = {
     ),
     "the API on every interface": (lambda e: host(e)["listeners"][3].update(address="0.0.0.0"), {("NET-12", "engine11")}),
     "RDMA devices": (lambda e: host(e).update(rdma_devices=[{"name": "mlx5_0"}]), {("NET-13", "engine11")}),
+    "a declared address is gone": (
+        lambda e: host(e)["addresses"].pop(PLAN["hosts"]["engine11"]["addresses"]["management"]["ipv4"]),
+        {("NET-15", "engine11")},
+    ),
+    "any page reads answers": (
+        lambda e: answer(e, "GET", "/v1/models", "tenants/acme/k1", "foreign origin")["headers"].update(
+            {"access-control-allow-origin": "*"}
+        ),
+        {("OUT-07", "gateway1")},
+    ),
+    "a tenant is not held to its rate": (lambda e: unlimited(e, "tenants/acme/k1"), {("GW-08", "gateway1")}),
     "a denied route answers with a key": (
         lambda e: answer(e, "POST", "/tokenize", "tenants/acme/k1").update(status=200),
         {("GW-03", "gateway1")},
@@ -399,7 +422,17 @@ def test_a_cluster_as_planned_passes() -> None:
     assert result["verdict"]["sentence"] == "Passed: 0 errors and 0 warnings on 3 hosts; every control was checked."
     passed = {control for (control, _host), outcome in states.items() if outcome == "passed"}
     # No such thing is in this cluster: monitors, engines on sockets, Ray, a proxy for media, services of the operator's, foreign hosts.
-    assert set(controls()) - passed == {"GW-02", "GW-12", "ENG-14", "NET-05", "NET-08", "OUT-03", "VER-01"}
+    assert set(controls()) - passed == {
+        "GW-02",
+        "GW-12",
+        "ENG-14",
+        "NET-05",
+        "NET-08",
+        "OUT-03",
+        "OUT-05",
+        "OUT-06",
+        "VER-01",
+    }
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -420,7 +453,7 @@ def test_every_control_has_a_fault_that_is_found() -> None:
     spoilt = {control for _spoil, expected in FAULTS.values() for control, _host in expected}
     linted = {name for name, control in controls().items() if control.rules}
     monitored = {"GW-02"}
-    assert set(controls()) - spoilt - linted - monitored == {"GW-12", "NET-05", "NET-08"}
+    assert set(controls()) - spoilt - linted - monitored == {"GW-12", "NET-05", "NET-08", "OUT-05", "OUT-06"}
 
 
 @pytest.mark.parametrize(
@@ -531,7 +564,7 @@ def test_waivers_hold_by_control_by_rule_by_host_and_until_their_day() -> None:
     evidence = copy.deepcopy(GOOD)
     for name in ("engine11", "engine12"):
         process(evidence, name)["environment"]["VLLM_SERVER_DEV_MODE"] = "1"
-    base = {"reason": "a test of ours", "expires": "2026-11-25"}
+    base = {"reason": "a test of ours", "owner": "tests", "expires": "2026-11-25"}
 
     def states(**waiver: Any) -> list[str]:
         result = outcomes(judged(evidence, waivers=read([HOLE, {**base, **waiver}])))
@@ -550,10 +583,12 @@ def test_waivers_hold_by_control_by_rule_by_host_and_until_their_day() -> None:
 
 def test_waivers_that_are_none_are_refused_with_all_that_is_wrong() -> None:
     with pytest.raises(InvalidWaiverError) as caught:
-        read([{"rule": "x y", "reason": "short", "expires": "2026-02-30"}, 5])
+        read([{"rule": "x y", "reason": "short", "owner": "tests", "expires": "2026-02-30"}, 5])
     assert [problem.path for problem in caught.value.problems] == ["waivers[0].reason", "waivers[0].rule", "waivers[1]"]
+    with pytest.raises(InvalidWaiverError, match=r"waivers\[0\].owner"):
+        read([{"rule": "NET-01", "reason": "a test of ours", "expires": "2026-12-31"}])
     with pytest.raises(InvalidWaiverError, match="a date that exists"):
-        read([{"rule": "NET-01", "reason": "a test of ours", "expires": "2026-02-30"}])
+        read([{"rule": "NET-01", "reason": "a test of ours", "owner": "tests", "expires": "2026-02-30"}])
 
 
 def test_comparison_says_what_is_new_gone_and_still_there() -> None:

@@ -8,8 +8,9 @@ import datetime
 from typing import Any
 
 import pytest
+from ansible_collections.hardened.vllm.plugins.module_utils import audit_pace
 from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue
-from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit import questions, requests
 from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.gathering import gathered
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
 from support import audit
@@ -69,11 +70,11 @@ def test_members_try_what_is_likely_and_not_themselves(plans: dict[str, Any]) ->
 
 def test_nothing_that_is_asked_acts(plans: dict[str, Any]) -> None:
     asked = questions.asks("outside", {}, plans, key="tenants/acme/k1")
-    acting = {route.path for route in catalogue.routes("0.32.0") if route.danger in questions.ACTING}
+    acting = {route.path for route in catalogue.routes("0.32.0") if route.danger in requests.ACTING}
     assert acting
-    requests = [one for some in asked["requests"].values() for one in some]
-    assert acting <= {one["path"] for one in requests}
-    assert {one["method"] for one in requests if one["path"] in acting} == {"GET"}
+    sent = [one for some in asked["requests"].values() for one in some]
+    assert acting <= {one["path"] for one in sent}
+    assert {one["method"] for one in sent if one["path"] in acting} == {"GET"}
 
 
 def test_a_gateway_is_asked_for_every_route_and_some_in_disguise(plans: dict[str, Any]) -> None:
@@ -81,30 +82,83 @@ def test_a_gateway_is_asked_for_every_route_and_some_in_disguise(plans: dict[str
     (name,) = asked["requests"]
     assert [endpoint["ask"] for endpoint in asked["endpoints"]] == [[name]]
     assert {one["path"] for one in asked["requests"][name]} == {route.path for route in catalogue.routes("0.32.0")}
-    assert {one["form"] for one in asked["requests"][name]} == {"plain", *questions.DISGUISES}
+    assert {one["form"] for one in asked["requests"][name]} == {"plain", *requests.DISGUISES, requests.FOREIGN_ORIGIN}
     assert {one["key"] for one in asked["requests"][name]} == {"none", "wrong"}
 
 
 def test_open_routes_are_asked_by_methods_they_do_not_have_and_nothing_acts(plans: dict[str, Any]) -> None:
     (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
-    other = [(one["method"], one["path"]) for one in some if one["method"] in questions.OTHER_METHODS]
+    other = [(one["method"], one["path"]) for one in some if one["method"] in requests.OTHER_METHODS]
     assert {("PUT", "/v1/models"), ("PATCH", "/v1/chat/completions"), ("DELETE", "/v1/completions")} <= set(other)
     routes = {(route.method, route.path) for route in catalogue.routes("0.32.0")}
     passed = {route["path"] for route in plans["chat"]["hosts"]["gateway1"]["gateway"]["routes"]}
     assert [one for one in other if one in routes and one[1] in passed] == []
 
 
-def test_few_requests_without_a_right_key_when_there_is_one(plans: dict[str, Any]) -> None:
+def keyed(some: list[dict[str, Any]], key: str, form: str = "plain") -> set[str]:
+    return {one["path"] for one in some if (one["key"], one["form"]) == (key, form)}
+
+
+def test_every_route_of_a_gateway_is_asked_with_each_kind_of_key(plans: dict[str, Any]) -> None:
+    """A door that is open to nobody with a key and to everybody without one passed: three hidden routes were asked keyless."""
     (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1")["requests"].values()
-    limit = plans["chat"]["hosts"]["gateway1"]["gateway"]["limits"]["failed_keys_per_minute"]
-    assert sum(one["key"] in ("none", "wrong") for one in some) < limit
+    every = {route.path for route in catalogue.routes("0.32.0")}
+    passed = {route["path"] for route in plans["chat"]["hosts"]["gateway1"]["gateway"]["routes"]}
+    assert keyed(some, "none") == keyed(some, "tenants/acme/k1") == every
+    assert passed < keyed(some, "wrong")
+    for form in requests.LIGHT:
+        assert keyed(some, "tenants/acme/k1", form) == every - passed
+        assert keyed(some, "none", form)
     assert some[0]["key"] == "tenants/acme/k1"
 
 
-def test_limits_are_tried_when_asked_for(plans: dict[str, Any]) -> None:
-    (some,) = questions.asks("outside", {}, plans, limits=True)["requests"].values()
+@pytest.mark.parametrize("key", [None, "tenants/acme/k1"])
+def test_requests_without_a_right_key_keep_to_the_limit_of_the_gateway(plans: dict[str, Any], key: str | None) -> None:
+    (some,) = questions.asks("outside", {}, plans, key=key)["requests"].values()
     limit = plans["chat"]["hosts"]["gateway1"]["gateway"]["limits"]["failed_keys_per_minute"]
-    assert [one["form"] for one in some].count("burst") > limit
+    keyless = [one for one in some if one["key"] in ("none", "wrong")]
+    assert {one.get("per_minute") for one in keyless} == {limit}
+    assert [one for one in some if one not in keyless and "per_minute" in one] == []
+    if key is not None:
+        # All of them in the time audit_routes is patient, with the limit that is the default.
+        assert len(keyless) <= limit + 0.95 * limit * audit_pace.PATIENCE / 60
+
+
+def test_limits_are_tried_when_asked_for_and_last(plans: dict[str, Any]) -> None:
+    (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1", limits=True)["requests"].values()
+    gateway = plans["chat"]["hosts"]["gateway1"]["gateway"]
+    bursts = [one["key"] for one in some if one["form"] == "burst"]
+    assert bursts.count("wrong") > gateway["limits"]["failed_keys_per_minute"]
+    (acme,) = (one for one in gateway["tenants"] if one["name"] == "acme")
+    number = bursts.count("tenants/acme/k1")
+    # Sent at RATE a second they are more than what the rate and the burst let through in that time.
+    assert acme["burst"] + acme["requests_per_second"] * number / requests.RATE < number <= requests.MOST_OF_A_BURST
+    assert {one.get("last") for one in some if one["form"] == "burst"} == {True}
+    assert [one for one in some if one["form"] != "burst" and "last" in one] == []
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(requests.RATE, 20), (10, requests.MOST_OF_A_BURST)])
+def test_a_limit_too_high_to_be_tried_is_not(plans: dict[str, Any], rate: int, burst: int) -> None:
+    gateway = plans["chat"]["hosts"]["gateway1"]["gateway"]
+    for tenant in gateway["tenants"]:
+        tenant |= {"requests_per_second": rate, "burst": burst}
+    (some,) = questions.asks("outside", {}, plans, key="tenants/acme/k1", limits=True)["requests"].values()
+    assert {one["key"] for one in some if one["form"] == "burst"} == {"wrong"}
+
+
+def test_a_server_nobody_planned_is_asked_for_every_route_in_disguise_and_with_a_wrong_key() -> None:
+    """It got no key and the plain form only, so a proxy that blocks /invocations but passes //invocations passed."""
+    some = requests.open_requests("0.32.0")
+    every = {route.path for route in catalogue.routes("0.32.0")}
+    assert keyed(some, "none") == keyed(some, "wrong") == every
+    for form in requests.LIGHT:
+        assert keyed(some, "none", form) == every
+    for form in requests.DISGUISES:
+        assert "/invocations" in keyed(some, "none", form)
+    assert "//invocations" in {one["target"] for one in some}
+    assert {one["method"] for one in some if one["path"] == "/pause"} == {"GET"}
+    # Three seconds at the pace of audit_routes.
+    assert len(some) < 3 * requests.RATE
 
 
 @pytest.mark.parametrize(("name", "kind", "port", "wanted"), [
@@ -136,8 +190,8 @@ def test_a_gateway_looks_at_the_tls_of_its_engines_and_asks_nothing() -> None:
 
 
 def test_disguises_are_not_the_path_itself() -> None:
-    for path in questions.DISGUISED:
-        targets = [target for _form, target in questions.disguised(path)]
+    for path in requests.DISGUISED:
+        targets = [target for _form, target in requests.disguised(path)]
         assert path not in targets
         assert len(set(targets)) == len(targets)
 
