@@ -9,7 +9,7 @@ VERSION = $(shell sed -n 's/^version: *//p' galaxy.yml)
 RELEASES ?= 0.12.0 0.22.1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv machine demo demo-down lint unit integration page docs site sanity test acceptance bench catalogue build clean
+.PHONY: help venv machine demo demo-down lint unit integration page docs site sanity test acceptance bench bench-proxies catalogue build clean
 
 help:
 	@echo "make demo                 a lab cluster on this machine that serves a real model (root, Debian 12)"
@@ -39,6 +39,7 @@ help:
 	@echo "make molecule-SCENARIO    one scenario of: $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))"
 	@echo "make acceptance           plans of every topology before the real parsers of other releases: RELEASES='0.12.0 0.22.1'"
 	@echo "make bench                benchmarks with their table"
+	@echo "make bench-proxies        vllm-router and LiteLLM in .cache/bench, for make bench to compare with"
 	@echo "make catalogue            rebuild the catalogue from the source of every release and say what is undecided"
 	@echo "make build                the collection's archive"
 	@echo "make venv                 .venv with pinned Python packages"
@@ -90,6 +91,12 @@ acceptance: machine
 
 bench: venv
 	@for file in tests/benchmarks/bench_*.py; do PYTHONPATH=.cache:tests .venv/bin/python $$file || exit 1; done
+
+bench-proxies:
+	@for name in vllm-router litellm; do \
+		python3 -m venv .cache/bench/$$name && \
+		.cache/bench/$$name/bin/pip install --quiet --requirement tests/benchmarks/proxies/$$name.txt || exit 1; \
+	done
 
 catalogue: venv
 	@.venv/bin/python tools/catalogue && $(MAKE) --no-print-directory docs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,36 @@ class Answer:
         return None
 
 
+# Names that vLLM, a server before it, or a careless proxy would act upon.
+HOSTILE = """
+X-Request-Id: mine
+X-Amzn-SageMaker-Adapter-Identifier: other
+X-Amzn-SageMaker-Custom-Attributes: a
+X-Data-Parallel-Rank: 1
+x_data_parallel_rank: 1
+X-Session-ID: other
+X-Forwarded-For: 127.0.0.1
+Forwarded: for=127.0.0.1
+Via: 1.1 x
+X-HTTP-Method-Override: DELETE
+X-Original-URL: /metrics
+X-Rewrite-URL: /metrics
+traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+Cookie: a=b
+Referer: x
+User-Agent: y
+Accept: z
+Accept-Encoding: gzip
+Content-Encoding: gzip
+Origin: https://evil.example
+Upgrade: websocket
+TE: trailers
+Range: bytes=0-1
+""".strip().splitlines()
+
+# What OpenAI's clients make an exception of, by status.
+ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+
 Send = Callable[..., list[Answer]]
 Seen = Callable[[], list[dict[str, Any]]]
 
@@ -64,3 +94,24 @@ def chat(key: str | None, body: dict[str, Any], *headers: str) -> str:
     return request(
         "POST /v1/chat/completions HTTP/1.1", key, "Content-Type: application/json", *headers, body=json.dumps(body)
     )
+
+
+def http2(path: str, key: str, method: str = "POST") -> list[list[str]]:
+    """Return the header fields of one HTTP/2 request without a body."""
+    pseudo = [[":method", method], [":scheme", "https"], [":path", path], [":authority", NAME]]
+    return [*pseudo, ["authorization", f"Bearer {key}"]]
+
+
+def check_uniform(answers: Iterable[Answer]) -> None:
+    """Assert that refusals are one error in OpenAI's shape for each status, and tell nothing about the server."""
+    bodies: dict[int | None, str] = {}
+    for answer in answers:
+        assert answer.body == bodies.setdefault(answer.status, answer.body), answer.text
+        if answer.text.startswith("HTTP/"):
+            assert (answer.header("Server"), answer.header("Content-Type")) == ("nginx", "application/json")
+    for status, body in bodies.items():
+        told = json.loads(body)
+        assert set(told) == {"error"} and set(told["error"]) == {"message", "type", "param", "code"}, body
+        usual = "invalid_request_error" if (status or 400) < 500 else "server_error"
+        assert told["error"]["type"] == ERROR_TYPES.get(status or 400, usual)
+        assert "nginx" not in body and "<" not in body

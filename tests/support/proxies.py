@@ -262,19 +262,29 @@ def gateway(
 
 
 def ours(
-    program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int, kinds: int = 1
+    program: tuple[str, str], directory: Path, upstream: int, tls: bool, tenants: int, kinds: int = 1, **declared: Any
 ) -> contextlib.AbstractContextManager[Proxy]:
-    """Run nginx with the role's own configuration for so many tenants, whose limits differ in ``kinds`` ways."""
-    return gateway(program, directory, gateway_part(free_port(), upstream, tenants, kinds=kinds), tls)
+    """Run nginx with the role's own configuration for so many tenants, whose limits differ in ``kinds`` ways.
+
+    ``declared`` is more of the declaration of the gateway.
+    """
+    return gateway(program, directory, gateway_part(free_port(), upstream, tenants, kinds=kinds, **declared), tls)
 
 
 @contextlib.contextmanager
-def plain_nginx(program: tuple[str, str], directory: Path, upstream: int, configuration: str = BARE) -> Iterator[Proxy]:
+def plain_nginx(
+    program: tuple[str, str], directory: Path, upstream: int, configuration: str = BARE, tls: bool = False
+) -> Iterator[Proxy]:
     """Run nginx with another configuration than ours, by default one that hands everything on."""
     port = free_port()
     directory.mkdir()
-    (directory / "nginx.conf").write_text(configuration.format(directory=directory, port=port, upstream=upstream))
-    with _running([program[0], "-c", str(directory / "nginx.conf")], port, False) as proxy:
+    text = configuration.format(directory=directory, port=port, upstream=upstream)
+    if tls:
+        _certificate(directory)
+        files = f"ssl_certificate {directory}/tls.crt; ssl_certificate_key {directory}/tls.key;"
+        text = text.replace(f"listen 127.0.0.1:{port};", f"listen 127.0.0.1:{port} ssl; {files}")
+    (directory / "nginx.conf").write_text(text)
+    with _running([program[0], "-c", str(directory / "nginx.conf")], port, tls) as proxy:
         yield proxy
 
 

@@ -174,7 +174,7 @@ def test_a_websocket_needs_a_key_first(service: Service, key: str | None, journa
 
 def test_a_websocket_is_asked_for_on_its_route_alone(service: Service, journal: Callable[[], str]) -> None:
     """With this model vLLM has no such route; that it was asked for a WebSocket, and by whom, is in its log."""
-    assert handshake(service, "/v1/realtime?model=tiny", service.key) == 502
+    assert handshake(service, "/v1/realtime?model=tiny", service.key) == 404
     asked = r'"WebSocket /v1/realtime\?model=tiny" 403'
     wait_for(lambda: re.search(asked, journal()) is not None, 30, "vLLM has logged no refused WebSocket")
     for path in ("/v1/models", "/v1/chat/completions", "/v1/realtime/", "/metrics"):
@@ -238,7 +238,11 @@ def leave_one_that_has_begun(service: Service) -> int:
 
 
 def test_streams_whose_client_leaves_are_given_up(service: Service, console: Callable[[str], Console]) -> None:
-    """Were they not, all would end. A few may: the front end that is to stop them shares its cores with them."""
+    """Were they not, all would end. A few may: the front end that is to stop them shares its cores with them.
+
+    Counted are answers that ended, since vLLM counts no other: vllm:request_success_total has a label finished_reason="abort", but what a
+    front end gives up (OutputProcessor.abort_requests of v1/engine/output_processor.py, 0.32.0) updates no statistics.
+    """
     gateway = console("gateway")
     before = answered(service, gateway, 60)
     over = sum(leave_one_that_has_begun(service) for _number in range(LEFT))

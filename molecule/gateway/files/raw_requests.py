@@ -2,9 +2,9 @@
 
 Usage: raw_requests.py BASE64, of a compressed (zlib) JSON list of objects with "address", "port", "sni" (null: no TLS, empty: TLS
 without a name) and either "raw", a request over HTTP/1.1 as latin-1 text, or "headers", a list of [name, value] for a
-request over HTTP/2. Up to sixty-four are sent at a time.
+request over HTTP/2, and "body" when it has one. Up to sixty-four connections are open at a time; requests over HTTP/2 to one place share one.
 Writes a JSON list of {"status": int, "text": str, "marks": [[seconds since sent, bytes], ...]}; the status is null when
-the connection ended without an answer.
+the connection ended without an answer, and the text begins with "cannot connect" when there was none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from typing import Any
 
 SECONDS = 6
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, GOAWAY = 0, 1, 3, 7
+DATA, HEADERS, RST_STREAM, SETTINGS = 0, 1, 3, 4
+END_STREAM, END_HEADERS = 1, 4
+STREAMS = 40
 # The status lines HPACK has an index for.
 STATUSES = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
 
@@ -91,50 +93,86 @@ def status_of(payload: bytes) -> int:
     return STATUSES.get(payload[0]) or int(payload[2:5])
 
 
-def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (kind, flags, payload) of every frame received."""
+def frames(connection: socket.socket) -> Iterator[tuple[int, int, int, bytes]]:
+    """Yield (kind, flags, stream, payload) of every frame received."""
     received = b""
     while part := connection.recv(65536):
         received += part
         while len(received) >= 9 and len(received) >= 9 + int.from_bytes(received[:3], "big"):
             end = 9 + int.from_bytes(received[:3], "big")
-            yield received[3], received[4], received[9:end]
+            yield received[3], received[4], int.from_bytes(received[5:9], "big"), received[9:end]
             received = received[end:]
 
 
-def over_http2(request: Request) -> Answer:
-    """Send one request without a body as the first stream of a connection."""
-    answer: Answer = {"status": None, "text": "", "marks": []}
-    connection = connect(request, "h2")
-    if not isinstance(connection, ssl.SSLSocket) or connection.selected_alpn_protocol() != "h2":
-        return {**answer, "text": "no HTTP/2"}
+def asked(request: Request, stream: int) -> bytes:
+    """Return the frames of a request."""
     block = b"".join(b"\x00" + text(name) + text(value) for name, value in request["headers"])
+    body = request.get("body", "").encode("latin-1")
+    head = frame(HEADERS, END_HEADERS | (0 if body else END_STREAM), stream, block)
+    return head + (frame(DATA, END_STREAM, stream, body) if body else b"")
+
+
+def over_http2(requests: list[Request]) -> list[Answer]:
+    """Send requests as the first streams of one connection."""
+    answers: list[Answer] = [{"status": None, "text": "", "marks": []} for _request in requests]
+    connection = connect(requests[0], "h2")
+    if not isinstance(connection, ssl.SSLSocket) or connection.selected_alpn_protocol() != "h2":
+        return [{**answer, "text": "no HTTP/2"} for answer in answers]
+    streams = {2 * number + 1: answer for number, answer in enumerate(answers)}
+    started = time.monotonic()
     try:
-        connection.sendall(PREFACE + frame(4, 0, 0, b"") + frame(1, 5, 1, block))
-        for kind, flags, payload in frames(connection):
+        sent = [asked(request, stream) for stream, request in zip(streams, requests, strict=True)]
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + b"".join(sent))
+        for kind, flags, stream, payload in frames(connection):
+            if stream not in streams or kind not in (DATA, HEADERS, RST_STREAM):
+                continue
             if kind == HEADERS:
-                answer["status"] = status_of(payload)
+                streams[stream]["status"] = status_of(payload)
             elif kind == DATA:
-                answer["text"] += payload.decode("latin-1")
-            if kind in (RST_STREAM, GOAWAY) or (kind in (DATA, HEADERS) and flags & 1):
+                streams[stream]["text"] += payload.decode("latin-1")
+                streams[stream]["marks"].append([round(time.monotonic() - started, 3), len(payload)])
+            if kind == RST_STREAM or flags & END_STREAM:
+                del streams[stream]
+            if not streams:
                 break
     except OSError:
         pass  # closed without a word, which is an answer too
-    return answer
+    return answers
 
 
-def send(request: Request) -> Answer:
-    """Send one request in the way it asks for."""
+def send(requests: list[Request]) -> list[Answer]:
+    """Send the requests of one connection in the way they ask for.
+
+    Some requests over HTTP/2 cost the whole connection: what it left without an answer is asked again by itself.
+    """
     try:
-        return over_http2(request) if "headers" in request else over_http1(request)
+        answers = over_http2(requests) if "headers" in requests[0] else [over_http1(requests[0])]
     except OSError as error:
-        return {"status": None, "text": f"cannot connect: {error}", "marks": []}
+        return [{"status": None, "text": f"cannot connect: {error}", "marks": []} for _request in requests]
+    for place, answer in enumerate(answers):
+        if answer["status"] is None and len(requests) > 1:
+            answers[place] = send([requests[place]])[0]
+    return answers
+
+
+def connections(requests: list[Request]) -> list[list[Request]]:
+    """Return which requests go over one connection, in their order."""
+    found: list[list[Request]] = []
+    for request in requests:
+        last = found[-1] if found else []
+        shared = last and "headers" in request and "headers" in last[0] and len(last) < STREAMS
+        if shared and all(request[name] == last[0][name] for name in ("address", "port", "sni")):
+            last.append(request)
+        else:
+            found.append([request])
+    return found
 
 
 def main() -> None:
     """Send them all and print the answers."""
+    requests = json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))
     with ThreadPoolExecutor(64) as pool:
-        print(json.dumps(list(pool.map(send, json.loads(zlib.decompress(base64.b64decode(sys.argv[1])))))))
+        print(json.dumps([answer for some in pool.map(send, connections(requests)) for answer in some]))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """A stand-in for vLLM's HTTP server that keeps every byte it is sent.
 
 Each request becomes one line of JSON in the record: "head" (request line and headers as latin-1 text), "body" (the
-same, at most 4 KiB of it) and "body_bytes". Like vLLM it answers on paths that must never be reached through a gateway.
+same, at most 4 KiB of it), "body_bytes" and "body_sha256". Like vLLM it answers on paths that must never be reached through a gateway.
 In a chat request the member "behave" asks for trouble: {"status": 500} answers with that status, {"sleep": seconds}
 waits first, {"drop": true} closes the connection without an answer, {"header": "Name: value"} adds a header. A stream has
-as many events as "events" says. Asked for a WebSocket it agrees and sends back what it gets, byte for byte.
+as many events as "events" says. Asked for a WebSocket it agrees and sends every frame back, but for the model "none", for
+which it answers as vLLM does where it knows no such route.
 Usage: recorder.py ADDRESS PORT RECORD [PEM [AUTHORITY]]: with a certificate and its key over TLS, with an authority for clients of
 its only.
 """
@@ -12,6 +13,8 @@ its only.
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import ssl
 import sys
@@ -19,6 +22,9 @@ from asyncio import StreamReader, StreamWriter
 from pathlib import Path
 from typing import Any
 
+# RFC 6455, section 1.3.
+WEBSOCKET = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+PING, PONG, CLOSE = 9, 10, 8
 EVENTS = 5
 EVENT_SECONDS = 0.3
 
@@ -45,14 +51,19 @@ class Recorder:
         body = await self.body(reader, head.lower())
         with self.record.open("a", encoding="utf-8") as record:
             entry = {"head": head, "body_bytes": len(body), "body": body[:4096].decode("latin-1")}
+            entry["body_sha256"] = hashlib.sha256(body).hexdigest()
             record.write(json.dumps(entry) + "\n")
         wanted = self.wanted(body)
         behave = wanted.get("behave", {})
         await asyncio.sleep(behave.get("sleep", 0))
         if behave.get("drop"):
             return False
+        if "\r\nupgrade: websocket\r\n" in head.lower() and "model=none " in head:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            return False
         if "\r\nupgrade: websocket\r\n" in head.lower():
-            await self.websocket(reader, writer)
+            await self.websocket(reader, writer, head)
             return False
         if wanted.get("stream"):
             await self.stream(writer, int(wanted.get("events", EVENTS)))
@@ -95,11 +106,21 @@ class Recorder:
         headers += [behave["header"]] if "header" in behave else []
         writer.write("\r\n".join([f"HTTP/1.1 {status} Stand-in", *headers, "", text]).encode())
 
-    async def websocket(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Send back whatever comes until the other side has left."""
-        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-        while part := await reader.read(65536):
-            writer.write(part)
+    async def websocket(self, reader: StreamReader, writer: StreamWriter, head: str) -> None:
+        """Send back every frame until the other side closes."""
+        key = head.partition("Sec-WebSocket-Key: ")[2].partition("\r\n")[0]
+        accept = base64.b64encode(hashlib.sha1(key.encode() + WEBSOCKET, usedforsecurity=False).digest()).decode()
+        upgrade = f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}"
+        writer.write(f"HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n\r\n".encode())
+        kind = 0
+        while kind != CLOSE:
+            first, length = await reader.readexactly(2)
+            more = await reader.readexactly({126: 2, 127: 8}.get(length & 127, 0))
+            mask = await reader.readexactly(4 if length & 128 else 0) or bytes(4)
+            size = int.from_bytes(more, "big") if more else length & 127
+            data = bytes(byte ^ mask[place % 4] for place, byte in enumerate(await reader.readexactly(size)))
+            kind = first & 15
+            writer.write(bytes([first & 240 | (PONG if kind == PING else kind), length & 127]) + more + data)
             await writer.drain()
 
     async def stream(self, writer: StreamWriter, events: int) -> None:

@@ -57,16 +57,24 @@ def seen(engines: list[Host]) -> Seen:
     return read
 
 
+def as_asked(one: Any) -> dict[str, Any]:
+    """Return a request as the sender takes it."""
+    if isinstance(one, dict):
+        return one
+    return {"raw" if isinstance(one, str) else "headers": one}
+
+
 def send_from(host: Host) -> Send:
-    """Return a function that sends requests from a host: texts over HTTP/1.1, lists of header fields over HTTP/2."""
+    """Return a function that sends requests from a host: texts over HTTP/1.1, lists of header fields over HTTP/2.
+
+    A dictionary has a "body" beside its "headers".
+    """
 
     def run(requests: list[Any], address: str = EDGE4, port: int = 443, sni: str | None = NAME) -> list[Answer]:
         answers: list[Answer] = []
         for start in range(0, len(requests), BATCH):
-            batch = [
-                {"address": address, "port": port, "sni": sni, ("raw" if isinstance(one, str) else "headers"): one}
-                for one in requests[start : start + BATCH]
-            ]
+            where = {"address": address, "port": port, "sni": sni}
+            batch = [{**where, **as_asked(one)} for one in requests[start : start + BATCH]]
             packed = base64.b64encode(zlib.compress(json.dumps(batch).encode())).decode()
             output = host.check_output(f"python3 /opt/raw_requests.py {packed}")
             answers += [Answer(**answer) for answer in json.loads(output)]

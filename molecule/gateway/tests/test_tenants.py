@@ -59,10 +59,8 @@ def test_a_tenant_s_bodies(send: Send, seen: Seen, keys: dict[str, str]) -> None
     chunked = request(lines[1], keys["small"], "Transfer-Encoding: chunked") + f"{len(over):x}\r\n{over}\r\n0\r\n\r\n"
     answers = send([request(line, keys["small"], body=body) for line in lines for body in (fits, over)] + [chunked])
     assert [answer.status for answer in answers] == [200, 413, 200, 413, 413]
-    assert [entry["head"].split(" ")[1] for entry in seen()].sort() == [
-        "/v1/completions",
-        "/v1/chat/completions",
-    ].sort()
+    passed = sorted(entry["head"].split(" ")[1] for entry in seen())
+    assert passed == ["/v1/chat/completions", "/v1/completions"]
     assert send([request(lines[1], keys["acme"], body=over)])[0].status == 200
     assert {entry["body"] for entry in seen()} == {fits, over}
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from gateway.support import Send, playbook, request
 from testinfra.host import Host
 
@@ -19,6 +20,30 @@ def left(gateway: Host) -> list[str]:
     return list(found.stdout.split())
 
 
+@pytest.fixture(scope="module")
+def other_site(gateway: Host) -> Iterator[Callable[[], str]]:
+    """A site that somebody else runs on the distribution's nginx; the function tells everything about it."""
+    site = "server { listen 127.0.0.1:8080; location / { return 200 other; } }"
+    gateway.check_output(f"echo '{site}' > /etc/nginx/sites-enabled/other && systemctl enable --now nginx")
+    looks = (
+        "curl --silent --fail --include http://127.0.0.1:8080/ | grep -v ^Date:",
+        "systemctl show --property=MainPID,ExecMainStartTimestamp,ActiveState,UnitFileState nginx",
+        "pgrep --parent $(cat /run/nginx.pid)",
+        "find /etc/nginx /usr/share/nginx /etc/logrotate.d/nginx -type f -exec sha256sum {} + | sort",
+    )
+    yield lambda: "\n".join(gateway.check_output(look) for look in looks)
+    gateway.check_output("systemctl disable --now nginx; rm /etc/nginx/sites-enabled/other")
+
+
+@pytest.fixture
+def beside_it(other_site: Callable[[], str]) -> Iterator[None]:
+    """Whatever the test does, the other site goes on in the same processes with the same files."""
+    before = other_site()
+    assert "200 OK" in before and before.count("MainPID=") == 1
+    yield
+    assert other_site() == before
+
+
 def test_a_reboot_brings_it_back_and_a_run_finds_nothing_to_do(
     reboot: Callable[[str], None], observer: Host, send: Send, keys: dict[str, str]
 ) -> None:
@@ -30,6 +55,7 @@ def test_a_reboot_brings_it_back_and_a_run_finds_nothing_to_do(
     assert send([request("GET /v1/models HTTP/1.1", keys["acme"])])[0].status == 200
 
 
+@pytest.mark.usefixtures("beside_it")
 def test_removal_leaves_the_logs_and_a_second_one_changes_nothing(gateway: Host) -> None:
     first, second = playbook(name=REMOVE), playbook(name=REMOVE)
     assert first.returncode == 0, first.stdout
@@ -38,6 +64,7 @@ def test_removal_leaves_the_logs_and_a_second_one_changes_nothing(gateway: Host)
     assert gateway.file(LOGS).exists
 
 
+@pytest.mark.usefixtures("beside_it")
 def test_an_installation_that_fails_leaves_nothing(gateway: Host) -> None:
     run = playbook("-e", "gateway_worker_processes=none")
     assert run.returncode != 0
@@ -45,6 +72,7 @@ def test_an_installation_that_fails_leaves_nothing(gateway: Host) -> None:
     assert left(gateway) == []
 
 
+@pytest.mark.usefixtures("beside_it")
 def test_an_installation_whose_port_is_taken_leaves_nothing(gateway: Host) -> None:
     server = "python3 -m http.server --bind 10.207.3.20 443"
     gateway.run_expect([0], f"systemd-run --quiet --unit=squatter {server}; sleep 1")
@@ -57,11 +85,12 @@ def test_an_installation_whose_port_is_taken_leaves_nothing(gateway: Host) -> No
     assert left(gateway) == []
 
 
+@pytest.mark.usefixtures("beside_it")
 def test_it_can_be_installed_again_and_removed_with_its_data(gateway: Host, send: Send, keys: dict[str, str]) -> None:
     again = playbook()
     assert again.returncode == 0, again.stdout
     assert send([request("GET /v1/models HTTP/1.1", keys["acme"])])[0].status == 200
-    gone = playbook("-e", "gateway_remove_data=true", name=REMOVE)
+    gone = playbook("-e", "reset_cluster=gateway-scenario", "-e", "reset_data=true", name="playbooks/reset.yml")
     assert gone.returncode == 0, gone.stdout
     assert left(gateway) == []
     assert not gateway.file(LOGS).exists

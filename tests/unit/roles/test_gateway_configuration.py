@@ -170,6 +170,12 @@ def test_who_takes_a_request(tmp_path: Path, balancing: str, directive: str) -> 
     assert f"    {directive}\n" in rendered(tmp_path, {**SMALL, "balancing": balancing})["upstreams.conf"]
 
 
+def test_a_long_prefill_is_waited_for_and_nothing_else_is(tmp_path: Path) -> None:
+    """An engine is silent until its prefill is over; a dead one is to be noticed at once."""
+    told = dict(re.findall(r"(?m)^proxy_(\w+)_timeout (\S+);", rendered(tmp_path, SMALL)["upstreams.conf"]))
+    assert told == {"connect": "5s", "read": "600s", "send": "60s"}
+
+
 def test_without_monitors_nothing_listens_for_them(tmp_path: Path) -> None:
     assert "listen" not in rendered(tmp_path, SMALL)["monitor.conf"]
 
