@@ -20,7 +20,9 @@ from .test_preflight import inventory, spy
 TASKS = ROOT / "playbooks/tasks"
 
 
-@pytest.mark.parametrize(("node", "expected"), [("engine11", {"engine11"}), ("engine12", {"engine11"}), ("gateway1", set())])
+@pytest.mark.parametrize(
+    ("node", "expected"), [("engine11", {"engine11"}), ("engine12", {"engine11"}), ("gateway1", set())]
+)
 def test_a_node_without_an_api_takes_its_engine_out_of_service(
     ansible: Run, tmp_path: Path, node: str, expected: set[str]
 ) -> None:

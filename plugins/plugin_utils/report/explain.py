@@ -40,7 +40,11 @@ def _work(host: Mapping[str, Any], members: Mapping[str, list[str]]) -> str:
 
 def _memory(engine: Mapping[str, Any]) -> str:
     # No size fits every model, so none is the default; without one the whole host may run out of memory.
-    return f"{engine['memory_max']} of memory at most" if engine["memory_max"] else "memory without limit (engine.memory_max)"
+    return (
+        f"{engine['memory_max']} of memory at most"
+        if engine["memory_max"]
+        else "memory without limit (engine.memory_max)"
+    )
 
 
 def _door(engine: Mapping[str, Any]) -> str:
