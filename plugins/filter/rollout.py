@@ -38,6 +38,13 @@ options:
     description: How long requests under way may take.
     type: int
     default: 600
+  spared:
+    description: >-
+      Nodes whose engines are left out: those in quarantine, which must get no new key, and those left out by name, which need not be in the
+      input.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -51,11 +58,14 @@ _value:
   description:
     - C(steps) has for each engine C(engine), C(members), C(restart), C(drain) and C(readmit) (names of upstreams), C(alone),
       C(expected) and C(ready_seconds). C(away) says for whom service is away and how long, empty when for nobody.
+    - C(left_out) names the engines that stay as they are, C(silence) their upstreams that are not drained yet, C(notice) says so in words.
   type: dict
 """
 
 
-def _rollout(hosts: Any, hostvars: Any, drained: Any = None, drain_seconds: int = 600) -> dict[str, Any]:
+def _rollout(
+    hosts: Any, hostvars: Any, drained: Any = None, drain_seconds: int = 600, spared: Any = None
+) -> dict[str, Any]:
     if not isinstance(hosts, (list, tuple)) or not isinstance(hostvars, Mapping):
         raise AnsibleFilterError("hardened.vllm.rollout: expected a list of hosts and the variable hostvars")
     found = {
@@ -63,7 +73,7 @@ def _rollout(hosts: Any, hostvars: Any, drained: Any = None, drain_seconds: int 
         for host in hosts
     }
     try:
-        return dict(rollout.change(found, drained or {}, int(drain_seconds)))
+        return dict(rollout.change(found, drained or {}, int(drain_seconds), list(spared or [])))
     except ValueError as problem:
         raise AnsibleFilterError(f"hardened.vllm.rollout: {problem}") from problem
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from .audit.controls import waived_rules
+from .declaration.install_rules import unlocked
 from .declaration.model import Declaration
 from .declaration.reading import read
 from .declaration.schema import CLUSTER
@@ -74,9 +75,16 @@ def examine(cluster: Any, hosts: Hosts, today: datetime.date) -> tuple[dict[str,
         *conflicts(made, probes, declaration.values["waivers"]),
         *not_in_release(made),
         *unprotected(made["release"]),
+        *_unwaived(declaration, unlocked(declaration.values["install"])),
         *_lint_plan(declaration, made),
     ]
     return made, sorted([*problems, *contradictions, *found])
+
+
+def _unwaived(declaration: Declaration, found: Iterable[Problem]) -> list[Problem]:
+    """Return ``found`` but for what is waived everywhere."""
+    waived = waived_rules(declaration.values["waivers"])
+    return [problem for problem in found if problem.rule not in waived]
 
 
 def _lint_passed(cluster: Any, reported: Collection[str]) -> list[Problem]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 BY_CHANGE = "change"
@@ -41,17 +41,30 @@ class Step(TypedDict):
 
 
 class Change(TypedDict):
-    """The change of a cluster. ``away``: for whom service is away and how long, empty when for nobody."""
+    """The change of a cluster. ``away``: for whom service is away and how long, empty when for nobody.
+
+    ``left_out``: the engines that stay as they are. ``silence``: their upstreams, of which no gateway may ask anything meanwhile, because
+    what they serve is no longer what is declared. ``notice`` says so, empty when nothing is left out.
+    """
 
     steps: list[Step]
     away: str
+    left_out: list[str]
+    silence: list[str]
+    notice: str
 
 
-def change(hosts: Mapping[str, Mapping[str, Any]], drained: Mapping[str, str], drain_seconds: int) -> Change:
+def change(
+    hosts: Mapping[str, Mapping[str, Any]],
+    drained: Mapping[str, str],
+    drain_seconds: int,
+    spared: Collection[str] = (),
+) -> Change:
     """Plan the change of the cluster whose nodes and gateways are ``hosts``.
 
-    Each host is ``{"plan": {cluster, host}, "looks": {engine: what was seen there}}``; ``drained`` says who drained an upstream.
-    Raises ValueError when the hosts are of no cluster, of several, or not all of one.
+    Each host is ``{"plan": {cluster, host}, "looks": {engine: what was seen there}}``; ``drained`` says who drained an upstream. An engine
+    with a node in ``spared`` (in quarantine, or left out by name) is left out as a whole: it gets neither release nor keys.
+    Raises ValueError when the hosts are of no cluster, of several, not all of one, or when no engine is left.
     """
     clusters = sorted({host["plan"]["cluster"]["cluster"] for host in hosts.values()})
     if len(clusters) != 1:
@@ -60,19 +73,48 @@ def change(hosts: Mapping[str, Mapping[str, Any]], drained: Mapping[str, str], d
         )
     parts = {name: host["plan"]["host"] for name, host in hosts.items()}
     members: Mapping[str, Sequence[str]] = next(iter(hosts.values()))["plan"]["cluster"]["members"]
-    missing = sorted({node for nodes in members.values() for node in nodes} - hosts.keys())
+    missing = sorted({node for nodes in members.values() for node in nodes} - hosts.keys() - set(spared))
     missing += [] if any(part["gateway"] for part in parts.values()) else ["its gateways"]
     if missing:
         raise ValueError(
-            f"the run does not reach all of the cluster, missing {', '.join(missing)}; run without --limit or name them too"
+            f"the run does not reach all of the cluster, missing {', '.join(missing)}; run without --limit or name them too,"
+            " and leave out what is dead with -e upgrade_without=NAME"
+        )
+    left_out = sorted(engine for engine, nodes in members.items() if set(nodes) & set(spared))
+    if len(left_out) == len(members):
+        raise ValueError(
+            f"no engine is left to change: {', '.join(sorted(spared))} are in quarantine or left out by name"
         )
     seen: dict[str, list[Mapping[str, Any]]] = {}
     for host in hosts.values():
         for engine, look in host["looks"].items():
-            seen.setdefault(engine, []).append(look)
+            if engine not in left_out:
+                seen.setdefault(engine, []).append(look)
     looks = {engine: combine(parts_seen) for engine, parts_seen in seen.items()}
     found = steps(parts, members, looks, drained)
-    return Change(steps=found, away=interruption(found, looks, drain_seconds))
+    behind = {name for gateway in _gateways(parts) for engine in left_out for name in gateway.get(engine, [])}
+    return Change(
+        steps=found,
+        away=interruption(found, looks, drain_seconds),
+        left_out=left_out,
+        silence=sorted(behind - drained.keys()),
+        notice=_notice(left_out, members, spared),
+    )
+
+
+def _notice(left_out: Sequence[str], members: Mapping[str, Sequence[str]], spared: Collection[str]) -> str:
+    """Say which engines a change leaves out and how they come back."""
+    lines = [
+        f"Engine {engine} was left out because of {', '.join(node for node in members[engine] if node in spared)}: it keeps the release and"
+        " the keys it has, and gets no requests."
+        for engine in left_out
+    ]
+    if lines:
+        lines.append(
+            "When it is back (a quarantine: released), hardened.vllm.upgrade brings it to what is declared and sends it requests again;"
+            " what an operator or a quarantine drained waits for hardened.vllm.drain -e drain_state=active."
+        )
+    return "\n".join(lines)
 
 
 def combine(seen: Iterable[Mapping[str, Any]]) -> Look:
@@ -94,10 +136,10 @@ def steps(
 ) -> list[Step]:
     """Return the steps in their order: engines that serve nobody first, so that a bad change shows where it costs least.
 
-    ``hosts`` holds each host's part of the plan, ``members`` and ``looks`` an engine's nodes and what was seen of it, ``drained`` who drained an
-    upstream: what an operator took out of service stays out, what an interrupted change did comes back.
+    ``hosts`` holds each host's part of the plan, ``members`` and ``looks`` an engine's nodes and what was seen of it (an engine nobody looked at has
+    no step), ``drained`` who drained an upstream: what an operator took out of service stays out, what an interrupted change did comes back.
     """
-    engines = _engines(hosts)
+    engines = {name: part for name, part in _engines(hosts).items() if name in looks}
     gateways = _gateways(hosts)
     kept_out = {name for name, by in drained.items() if by != BY_CHANGE}
     found = []

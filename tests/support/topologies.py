@@ -14,6 +14,7 @@ CLUSTER: dict[str, Any] = {
     "release": "0.32.0",
     "topology": "data_parallel",
     "model": {"path": "/srv/models/example", "name": "example"},
+    "install": {"lock": "/srv/vllm.lock"},
     "networks": {
         "fabric": {"cidrs": ["10.20.0.0/16", "fd20:1::/64"]},
         "management": {"cidrs": ["10.21.0.0/16"]},
@@ -24,7 +25,7 @@ CLUSTER: dict[str, Any] = {
     "admin": {"ssh_from": ["10.21.0.0/16"]},
     "secrets_directory": "/srv/secrets",
 }
-RAY = {"requirements": ["ray==2.52.0"]}
+RAY = {"requirements": ["ray==2.52.0"], "find_links": "/opt/wheels"}
 NIXL = {"connector": "nixl", "router_port": 9000}
 MOONCAKE = {"connector": "mooncake", "router_port": 9000}
 

@@ -12,6 +12,7 @@ from operations import runbooks
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [page for page in runbooks.pages() if page not in runbooks.NOT_RUN]
+INSTALLS = {"engine": "defaults/main.yml", "isolation": "tasks/main.yml", "gateway": "vars/main.yml"}
 TESTS = (ROOT / "molecule/operations/tests/test_runbooks.py").read_text(encoding="utf-8")
 
 
@@ -39,6 +40,29 @@ def test_it_names_playbooks_and_pages_that_exist(page: str) -> None:
         assert (ROOT / f"playbooks/{name}.yml").is_file(), name
     for name in re.findall(r"\]\(([a-z-]+)\.md\)", text):
         assert name in PAGES, name
+
+
+def test_the_reset_names_every_package_that_stays() -> None:
+    """What the roles install where it is missing; a reset leaves it and has to say so."""
+    roles = {name: (ROOT / "roles" / name / place).read_text(encoding="utf-8") for name, place in INSTALLS.items()}
+    installed = {
+        "engine": r"(?m)^engine_packages:\n((?:  - .+\n)+)",
+        "isolation": r"(?s)apt:\n(.*?)update_cache",
+        "gateway": r"(?s)__gateway_packages: >-\n(.*?)\n__",
+    }
+    found = {
+        name
+        for role, pattern in installed.items()
+        for name in re.findall(r"(?:'|- |name: )([a-z0-9-]+)", "".join(re.findall(pattern, roles[role])))
+    }
+    text = (runbooks.FOLDER / "reset.md").read_text(encoding="utf-8")
+    named = re.search(r"cannot\ntell: (.*?)\.", text, re.DOTALL)
+    assert named is not None and found == set(re.findall(r"`([a-z0-9-]+)`", named[1]))
+    masked = re.findall(
+        r"name: ([a-z]+\.service)\n    masked: true",
+        (ROOT / "roles/gateway/tasks/install.yml").read_text(encoding="utf-8"),
+    )
+    assert masked and all(f"`{unit}`" in text for unit in masked)
 
 
 def test_a_page_made_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

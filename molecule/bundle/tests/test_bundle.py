@@ -255,3 +255,26 @@ def test_what_nobody_plans_or_runs_can_be_removed(
     assert serving() == before
     code, said = play("site", **told)
     assert code == 0 and said.count("changed=0 ") == 3, said
+
+
+def test_a_reset_takes_the_fetched_model_only_when_asked_to(
+    play: Callable, serving: Callable, console: Callable[[str], Console]
+) -> None:
+    told = {"bundle_release": serving()[0].split("/")[1], "hub_revision": SECOND, "reset_cluster": "bundle"}
+    code, said = play("reset", reset_data=True, **told)
+    assert code == 0, said
+    for name in ENGINES:
+        assert SECOND in console(name).shell(f"ls {MODELS}"), "without reset_models it survives"
+    console(ENGINES[0]).shell(
+        "mkdir -p /srv/hardened-vllm/models/acme--other && touch /srv/hardened-vllm/models/acme--other/weights"
+    )
+    code, said = play("reset", reset_models=True, **told)
+    assert code == 0, said
+    first, *others = ENGINES
+    assert console(first).shell("find /srv/hardened-vllm -type f").split() == [
+        "/srv/hardened-vllm/models/acme--other/weights"
+    ]
+    for name in others:
+        assert console(name).start("test", "-e", "/srv/hardened-vllm").returncode == 1, "nothing of it is left"
+    code, said = play("reset", reset_models=True, **told)
+    assert code == 0 and said.count("changed=0 ") == 3, said

@@ -8,7 +8,7 @@ The releases are stand-ins (prepare.yml): 0.30.0 and 0.31.0 work, 0.32.0 crashes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,15 @@ from lab.testing import Console
 from lifecycle.support import UNIT, nothing_lost
 
 PLAY_SECONDS = 900
+CUT = """nft -f - <<'END'
+table inet cut {
+    chain output {
+        type filter hook output priority filter; policy accept;
+        ip daddr != { 10.223.0.0/16, 127.0.0.0/8 } reject
+        ip6 daddr != { fd77:250::/28, ::1, fe80::/10, ff00::/8 } reject
+    }
+}
+END"""
 
 
 def drained(secrets: Path) -> list[str]:
@@ -113,7 +122,23 @@ def test_a_run_that_dies_is_finished_by_the_next(
     assert play("upgrade", lifecycle_release="0.31.0")[0] == 0
 
 
-def test_a_rollback_loses_nothing_and_says_what_remains(load: Callable, play: Callable, standing: Callable) -> None:
+@pytest.fixture
+def cut_off(console: Callable[[str], Console]) -> Iterator[None]:
+    """Engines that reach nobody outside their networks, and have no wheels."""
+    engines = [console(name) for name in ("engine1", "engine2")]
+    for engine in engines:
+        engine.shell(f"mv /opt/wheels /opt/wheels.away; {CUT}")
+    yield
+    for engine in engines:
+        engine.shell("nft delete table inet cut; mv /opt/wheels.away /opt/wheels")
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_a_rollback_needs_no_network_loses_nothing_and_says_what_remains(
+    load: Callable, play: Callable, standing: Callable
+) -> None:
+    code, said = play("upgrade", lifecycle_release="0.28.0")
+    assert code == 2 and "installing vllm 0.28.0 failed" in said, "else a rollback without network proves nothing"
     with load() as ledger:
         code, said = play("rollback", lifecycle_release="0.31.0", rollback_release="0.30.0")
     assert code == 0, said

@@ -34,18 +34,29 @@ def completes(play: Callable, standing: Callable, release: str) -> None:
     ],
     ids=["full", "unreachable", "checksum"],
 )
-def test_what_cannot_be_installed_changes_nothing(
-    play: Callable, standing: Callable, secrets: Path, given: dict[str, object], message: str
+def test_what_cannot_be_installed_changes_nothing_and_completes_when_that_is_mended(
+    load: Callable,
+    play: Callable,
+    standing: Callable,
+    secrets: Path,
+    console: Callable[[str], Console],
+    given: dict[str, object],
+    message: str,
 ) -> None:
     before = standing()
-    code, said = play("upgrade", lifecycle_release="0.28.0", **given)
-    assert code == 2, said
-    assert message in " ".join(said.split()), said
-    assert standing() == before
-    assert not list((secrets / "drained").glob("*"))
-    code, said = play("upgrade", lifecycle_release=before[0].release)
-    assert code == 0, said
-    assert standing() == before, "the old declaration is still in force"
+    with load() as ledger:
+        code, said = play("upgrade", lifecycle_release="0.28.0", **given)
+        assert code == 2, said
+        assert message in " ".join(said.split()), said
+        assert standing() == before
+        assert not list((secrets / "drained").glob("*"))
+        completes(play, standing, "0.28.0")
+    nothing_lost(ledger)
+    assert list(ledger["releases"]) == [before[0].release, "0.28.0"]
+    # The next one has it to install too.
+    completes(play, standing, before[0].release)
+    for name in ("engine1", "engine2"):
+        console(name).shell("rm -r /opt/hardened-vllm/engine/0.28.0")
 
 
 def test_a_node_that_dies_in_the_middle(

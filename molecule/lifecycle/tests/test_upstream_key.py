@@ -9,37 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab.testing import Console
-from lifecycle.support import nothing_lost
+from lifecycle.support import ENGINES, found, nothing_lost, status
 
-PLACES = "/etc /var/lib/hardened-vllm /var/log /run /proc/*/environ /proc/*/cmdline"
-ENGINES = {"engine1": "10.223.1.11", "engine2": "10.223.1.12"}
 SECONDS = 300
-
-
-def status(console: Console, address: str, key: str) -> str:
-    """Return what an engine answers to whoever shows ``key``, 000 while it does not listen."""
-    argv = [
-        "curl",
-        "-s",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-        "-H",
-        "@-",
-        "-d",
-        '{"model": "stand-in", "prompt": "x"}',
-    ]
-    url = f"http://{address}:8000/v1/completions"
-    return console.start(*argv, url, given=f"Authorization: Bearer {key}\n").stdout
-
-
-def found(console: Console, key: str) -> list[str]:
-    """Return the files of a node that hold ``key``, and ``journal`` where it is in the journal."""
-    # By a file: grep's own arguments are in /proc too.
-    script = f"umask 077; cat > /root/searched; grep -rlsaF -f /root/searched {PLACES} || true"
-    script += "; journalctl -q --no-pager | grep -qaF -f /root/searched && echo journal; rm /root/searched"
-    return console.run("sh", "-c", script, given=key + "\n").split()
 
 
 def test_it_changes_with_nothing_lost(

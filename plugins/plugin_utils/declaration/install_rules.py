@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..problems import Problem
+from ..problems import Problem, Severity
 from .kinds import Report
 
 # What a key already settles, so that another key beside it would be ignored.
@@ -42,6 +42,21 @@ def check_install(install: Mapping[str, Any], devices: Any, report: Report) -> N
                         f"Leave out install.{key} or install.{other}.",
                     )
                 )
+
+
+def unlocked(install: Mapping[str, Any]) -> Iterator[Problem]:
+    """Say that an index decides what is installed beside vLLM; wheels on the nodes (find_links alone) come from whoever put them there."""
+    from_index = install["method"] == "index" and (install["index_url"] or not install["find_links"])
+    if from_index and not install["lock"] and not install["bundle"]:
+        yield Problem(
+            "vllm_cluster.install.lock",
+            "install-unlocked",
+            "an index without a lock",
+            "an exact pin and SHA-256 hashes for every package",
+            "Without them every node takes what the index has at that moment, dependencies too, and runs it. Set install.lock to a file that"
+            " uv pip compile --generate-hashes writes, or install.bundle to what hardened.vllm.bundle made.",
+            Severity.WARNING,
+        )
 
 
 def _image(install: Mapping[str, Any], devices: Any) -> Iterator[Problem]:

@@ -30,11 +30,21 @@ def _work(host: Mapping[str, Any], members: Mapping[str, list[str]]) -> str:
     for engine in host["engines"]:
         group = engine["group_name"]
         place = f"{engine['name']}: node {engine['rank']} of {group} ({len(members[group])} node(s))"
-        parts.append(f"{place}, serves {engine['model']}{_door(engine)}" if engine["api"] else f"{place}, no HTTP")
+        place += f", serves {engine['model']}{_door(engine)}" if engine["api"] else ", no HTTP"
+        parts.append(f"{place}, {_memory(engine)}")
     if host["gateway"] is not None:
         tenants = ", ".join(tenant["name"] for tenant in host["gateway"]["tenants"])
         parts.append(f"gateway {host['gateway']['server_name']} for {tenants}")
     return "; ".join(parts)
+
+
+def _memory(engine: Mapping[str, Any]) -> str:
+    # No size fits every model, so none is the default; without one the whole host may run out of memory.
+    return (
+        f"{engine['memory_max']} of memory at most"
+        if engine["memory_max"]
+        else "memory without limit (engine.memory_max)"
+    )
 
 
 def _door(engine: Mapping[str, Any]) -> str:

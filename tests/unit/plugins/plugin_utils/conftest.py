@@ -20,6 +20,7 @@ CLUSTER: dict[str, Any] = {
     "release": "0.32.0",
     "topology": "data_parallel",
     "model": {"path": "/srv/models/example", "name": "example"},
+    "install": {"lock": "/srv/vllm.lock"},
     "networks": {
         "fabric": {"cidrs": ["10.20.1.0/24", "fd20:1::/64"]},
         "management": {"cidrs": ["10.20.2.0/24"]},

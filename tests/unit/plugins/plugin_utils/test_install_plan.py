@@ -88,3 +88,26 @@ def test_the_probe_looks_for_the_model_where_the_plan_has_it() -> None:
 
     assert asked({"name": "a", "source": SOURCE}) == DIRECTORY
     assert asked({"name": "a", "path": "/srv/models/a"}) == "/srv/models/a"
+
+
+@pytest.mark.parametrize(
+    ("install", "said"),
+    [
+        ({}, True),
+        ({"index_url": "https://index.example.org/simple", "requirements": ["torch==2.13.0"]}, True),
+        ({"index_url": "https://index.example.org/simple", "find_links": "/opt/wheels"}, True),
+        ({"find_links": "/opt/wheels"}, False),
+        ({"lock": "vllm.lock"}, False),
+        (BUNDLE, False),
+        ({"method": "existing", "python": "/opt/vllm/bin/python"}, False),
+    ],
+)
+def test_an_index_without_a_lock_is_said_until_it_is_waived(
+    cluster: dict[str, Any], hosts: dict[str, Any], install: dict[str, Any], said: bool
+) -> None:
+    cluster["install"] = install
+    rules = [warning["rule"] for warning in plan(cluster, hosts, TODAY)["warnings"]]
+    assert ("install-unlocked" in rules) is said
+    waiver = {"rule": "install-unlocked", "reason": "The index is our own.", "expires": "2027-01-31"}
+    cluster["waivers"] = [waiver]
+    assert "install-unlocked" not in [warning["rule"] for warning in plan(cluster, hosts, TODAY)["warnings"]]

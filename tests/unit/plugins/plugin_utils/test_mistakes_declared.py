@@ -172,6 +172,7 @@ MISTAKES: list[tuple[str, str, Mistake]] = [
         "vllm_cluster.install.bundle",
         put("cluster/install", {"bundle": "x", "requirements": ["torch==2.13.0"]}),
     ),
+    ("install-unlocked", "vllm_cluster.install.lock", put("cluster/install", {})),
     ("install-source", "vllm_cluster.install.lock", put("cluster/install", {"lock": "x", "method": "existing"})),
     (
         "install-source",

@@ -334,3 +334,12 @@ def test_a_plan_grows_with_its_hosts_and_not_with_their_square(name: str) -> Non
     small, large = (plan(*made, TODAY) for made in declared)
     assert len(json.dumps(large)) < 2.1 * len(json.dumps(small))
     assert len("".join(explain(large))) < 2.1 * len("".join(explain(small)))
+
+
+def test_the_plan_in_words_says_what_bounds_the_memory_of_an_engine() -> None:
+    assert (
+        "engine: node 0 of engine11 (1 node(s)), serves example, memory without limit (engine.memory_max)"
+        in "".join(explain(build("replicas", [11])))
+    )
+    bounded = "".join(explain(build("replicas", [11], engine={"memory_max": "64G"})))
+    assert "64G of memory at most" in bounded and "without limit" not in bounded

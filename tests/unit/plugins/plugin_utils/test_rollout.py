@@ -198,3 +198,35 @@ def test_a_part_of_a_cluster_is_refused(chosen: Any, values: dict[str, Any], mes
         values["n1"] = hostvars("other")["n1"]
     with pytest.raises(AnsibleFilterError, match=message):
         _rollout(chosen, values)
+
+
+@pytest.mark.parametrize("in_run", [["n1", "n2", "gateway"], ["n2", "gateway"]], ids=["quarantine", "dead"])
+def test_an_engine_that_is_left_out_has_no_step_and_gets_no_requests(in_run: list[str]) -> None:
+    values = hostvars()
+    values["n2"]["engine_look"] = {"b": LOOK}
+    found = _rollout(in_run, values, spared=["n1"])
+    assert [step["engine"] for step in found["steps"]] == ["b"]
+    assert "Engine b has no other that serves in its place." in found["away"], "what is left out serves nobody"
+    assert (found["left_out"], found["silence"]) == (["a"], ["n1"])
+    assert "Engine a was left out because of n1: it keeps the release and the keys it has" in found["notice"]
+    assert _rollout(in_run, values, {"n1": "operator"}, spared=["n1"])["silence"] == [], "it is drained already"
+    assert _rollout(["n1", "n2", "gateway"], values)["notice"] == ""
+
+
+def test_an_engine_is_left_out_with_all_its_nodes() -> None:
+    parts = hosts({"a": ["n1", "n2"], "b": ["n3"]})
+    shared = {"cluster": "chat", "members": members(parts)}
+    values = {name: {"preflight_plan": {"cluster": shared, "host": part}} for name, part in parts.items()}
+    values["n3"]["engine_look"] = {"b": LOOK}
+    found = _rollout(["n1", "n3", "gateway"], values, spared=["n2"])
+    assert ([step["engine"] for step in found["steps"]], found["left_out"], found["silence"]) == (["b"], ["a"], ["n1"])
+
+
+def test_what_was_left_out_comes_back_with_a_later_change() -> None:
+    first = steps(PAIR, {"a": look(restart=False), "b": look(restart=False)}, {"n1": rollout.BY_CHANGE})[0]
+    assert (first["engine"], first["readmit"]) == ("a", ["n1"])
+
+
+def test_a_change_that_leaves_everything_out_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="no engine is left to change: n1, n2 are in quarantine or left out"):
+        _rollout(["n1", "n2", "gateway"], hostvars(), spared=["n2", "n1"])
