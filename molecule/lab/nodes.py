@@ -20,7 +20,7 @@ from lab.paths import CHECKOUT, IMAGES_IN_NODE, MODELS_IN_NODE, STATE, VLLM_IN_N
 from lab.progress import Progress
 from lab.spec import IMAGES, LabSpec, NodeSpec, digest, interface_name
 
-BOOT_SECONDS = 90
+BOOT_SECONDS = 240
 SHM_SIZE = "2g"
 
 
