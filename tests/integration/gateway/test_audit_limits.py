@@ -99,7 +99,7 @@ def test_whether_the_rate_of_a_tenant_bites(start: Start, recorder: Recorder, ch
     assert told == wanted
     assert (f"{number} requests and no 429" if wanted == "failed" else f"burst, key {NAME}") in says
     # Bounded: a list of models is all an engine is asked for.
-    assert {one["head"].splitlines()[0] for one in recorder.seen()} == {"GET /v1/models HTTP/1.0"}
+    assert {one["head"].splitlines()[0] for one in recorder.seen()} == {"GET /v1/models HTTP/1.1"}
     assert len(recorder.seen()) <= number
 
 
