@@ -14,7 +14,7 @@ from ..declaration.model import Declaration
 from .egress import install_destinations, model_destinations
 from .endpoint import endpoint, endpoint_arguments, socket_part
 from .media import item_limits, proxy_environment
-from .parallel import arguments
+from .parallel import arguments, lifeline
 from .ray import ray_environment, uses_ray
 from .release import options_of, variables_of
 from .topology import Seat, accelerators, ranks_behind
@@ -112,6 +112,7 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
         "group_name": seat.group.name,
         "stage": seat.group.stage,
         "rank": seat.node,
+        "lifeline": lifeline(declaration, seat),
         "data_parallel_ranks": ranks_behind(declaration, seat),
         "ready": {"timeout_seconds": engine["ready_timeout_seconds"]},
         "stop": {"timeout_seconds": _stop_seconds(argv)},
