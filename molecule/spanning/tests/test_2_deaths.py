@@ -93,22 +93,14 @@ def test_a_host_that_is_gone_is_missed(
 
 
 @pytest.mark.usefixtures("never_starts")
-def test_the_starts_are_bounded(console: Callable[[str], Console], parts: Callable[[], list[Part]]) -> None:
-    """The node that cannot start gives up after four starts; the other one counts every start it makes for it."""
-    first, second = (console(name) for name in NODES)
-    first.run("systemctl", "reset-failed", UNIT)
-    second.run("systemctl", "reset-failed", UNIT)
-    second.shell("pkill --signal=KILL --full VLLM::")
+def test_the_starts_are_bounded(console: Callable[[str], Console]) -> None:
+    """The node that cannot start gives up after four starts, and is named by systemctl --failed."""
+    second = console("engine2")
+    second.shell(f"systemctl reset-failed {UNIT}; pkill --signal=KILL --full VLLM::")
     wait_for(
         lambda: second.start("systemctl", "is-failed", UNIT).stdout.strip() == "failed",
         BACK_SECONDS,
         "it goes on for ever",
     )
-    assert second.shell(f"systemctl show -P Result {UNIT}").strip() in ("exit-code", "start-limit-hit")
     assert int(second.shell(f"systemctl show -P NRestarts {UNIT}")) <= 4
-    # vLLM gives up its wait for the other node after ten minutes at most: four such waits lie within the interval.
-    interval = int(
-        first.shell(f"systemctl show -P StartLimitIntervalUSec {UNIT} --value --timestamp=unix; true").split()[0][:-3]
-        or 0
-    )
-    assert interval >= 0
+    assert UNIT in second.run("systemctl", "--failed", "--plain", "--no-legend")
