@@ -17,7 +17,7 @@ OWN = f"/etc/systemd/system/{UNIT}"
 API = "http://10.233.61.11:8000"
 ASK = f"""key=$(sed -n 's/^api-key: "\\(.*\\)"$/\\1/p' /etc/hardened-vllm/engine/secrets.yaml)
 curl -s -o /dev/null -w '%{{http_code}}' --max-time 60 -H "Authorization: Bearer $key" -H 'Content-Type: application/json' \\
-    -d '{{"model": "tiny", "prompt": "a", "max_tokens": 1}}' {API}/v1/completions"""
+    -d '{{"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 1}}' {API}/v1/completions"""
 # What systemd would start at the next boot; the generator runs anew then.
 AT_BOOT = (
     "systemctl daemon-reload; systemctl list-dependencies --plain multi-user.target | grep -c hardened-vllm-engine"
