@@ -39,3 +39,12 @@ def test_each_engine_over_several_nodes_has_one_and_no_other(name: str) -> None:
 def test_there_are_some_of_both() -> None:
     found = [p["lifeline"] for made in MADE.values() for host in made["hosts"].values() for p in host["engines"]]
     assert None in found and any(found)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_starts_that_fail_slowly_reach_the_limit(name: str) -> None:
+    for host in MADE[name]["hosts"].values():
+        for process in host["engines"]:
+            slowest = process["ready"]["timeout_seconds"] if process["lifeline"] is None else 1800
+            starts = process["starts"]
+            assert starts["count"] * (slowest + process["stop"]["timeout_seconds"]) < starts["seconds"] <= 8000
