@@ -22,7 +22,7 @@ curl -s -o /dev/null -w '%{{http_code}}' --max-time 60 -H "Authorization: Bearer
 AT_BOOT = (
     "systemctl daemon-reload; systemctl list-dependencies --plain multi-user.target | grep -c hardened-vllm-engine"
 )
-ENABLED = "find /etc/systemd/system /run/systemd/generator* -path '*.wants/*' -name 'hardened-vllm-engine*'"
+ENABLED = "find /etc/systemd/system /run/systemd/generator* -path '*.wants/*' -name 'hardened-vllm-engine*' 2>/dev/null || true"
 PORT = "ss -Hltnp 'sport = :8000' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u | while read p; do cat /proc/$p/cgroup; done"
 
 
@@ -61,7 +61,7 @@ def interpreter(engine: Console) -> None:
     image = engine.shell(f"podman inspect --format '{{{{.Image}}}}' {UNIT.removesuffix('.service')}").strip()
     script = f"""made=$(podman create {image})
 for path in /usr/bin/python3.11 /usr/lib/python3.11; do podman cp "$made:$path" "$path"; done
-library=$(podman run --rm --entrypoint=/bin/sh {image} -c 'readlink -f /usr/lib/*/libnuma.so.1')
+library=$(podman run --rm --network=none --entrypoint=/bin/sh {image} -c 'readlink -f /usr/lib/*/libnuma.so.1')
 podman cp "$made:$library" "$(dirname $library)/libnuma.so.1"
 podman rm "$made"
 /opt/vllm-lab/bin/python -c 'import ssl, ctypes, sqlite3'"""
