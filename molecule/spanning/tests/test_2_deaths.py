@@ -18,7 +18,7 @@ from .conftest import BACK_SECONDS, NODES, UNIT, Part
 
 LIFELINE = "hardened-vllm-lifeline-engine.service"
 KILLS = {
-    "the worker of the headless node": ("engine2", "pkill --signal=KILL --full VLLM::"),
+    "the worker of the headless node": ("engine2", "pkill --signal=KILL --full VLLM[:]:"),
     "the API server": ("engine1", f"kill -KILL $(systemctl show -P MainPID {UNIT})"),
 }
 # By then both have long been seen together (lifeline.py, SETTLE_SECONDS), and a death told and acted upon.
@@ -27,6 +27,13 @@ DROP_IN = f"/etc/systemd/system/{UNIT}.d"
 NEVER_STARTS = f"""mkdir -p {DROP_IN}
 printf '[Service]\\nExecStartPre=/bin/false\\n' > {DROP_IN}/never.conf
 systemctl daemon-reload"""
+
+
+@pytest.fixture(autouse=True)
+def starts_from_none(console: Callable[[str], Console]) -> None:
+    """The deaths of these tests together are more than systemd allows for."""
+    for name in NODES:
+        console(name).run("systemctl", "reset-failed", UNIT)
 
 
 @pytest.fixture
@@ -96,7 +103,7 @@ def test_a_host_that_is_gone_is_missed(
 def test_the_starts_are_bounded(console: Callable[[str], Console]) -> None:
     """The node that cannot start gives up after four starts, and is named by systemctl --failed."""
     second = console("engine2")
-    second.shell(f"systemctl reset-failed {UNIT}; pkill --signal=KILL --full VLLM::")
+    second.shell("pkill --signal=KILL --full VLLM[:]:")
     wait_for(
         lambda: second.start("systemctl", "is-failed", UNIT).stdout.strip() == "failed",
         BACK_SECONDS,
