@@ -14,6 +14,8 @@ FOLDER = CHECKOUT / "docs" / "runbooks"
 # Pages whose commands are not run, and why.
 NOT_RUN = {"README": "the list of the others; what it exports the tests export"}
 SECTIONS = ("Check", "Action", "Verify", "Undo")
+# Further sections of a page, after those; another scenario runs them.
+ELSEWHERE = {("rollback", "A container image"): "quadlet"}
 SECONDS = 1200
 
 
@@ -34,17 +36,17 @@ def blocks(name: str) -> dict[str, list[str]]:
         title.strip(): re.findall(r"(?ms)^```sh\n(.*?)^```$", body)
         for title, body in zip(parts[1::2], parts[2::2], strict=True)
     }
-    if tuple(found) != SECTIONS or "**Symptom.**" not in parts[0]:
-        raise RunbookError(
-            f"{name}: expected a symptom and the sections {', '.join(SECTIONS)}, found {', '.join(found)}"
-        )
+    wanted = [*SECTIONS, *(section for page, section in ELSEWHERE if page == name)]
+    if list(found) != wanted or "**Symptom.**" not in parts[0]:
+        raise RunbookError(f"{name}: expected a symptom and the sections {', '.join(wanted)}, found {', '.join(found)}")
     return found
 
 
-def run(script: str, inventory: Path, secrets: Path) -> str:
-    """Run a block in a shell as an operator has it; return what it says. RunbookError when a command of it fails."""
+def run(script: str, inventory: Path, secrets: Path, **variables: str) -> str:
+    """Run a block in a shell as an operator has it, with ``variables`` set; return what it says. RunbookError when a command of it fails."""
     environment = {
         **os.environ,
+        **variables,
         "INVENTORY": str(inventory),
         "SECRETS": str(secrets),
         "ANSIBLE_NOCOLOR": "1",

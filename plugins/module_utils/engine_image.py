@@ -80,6 +80,12 @@ def there(image):
     return True
 
 
+def names():
+    """Return every image podman has as ``NAME@DIGEST``, sorted, those without a name left out."""
+    said = commands.run([PODMAN, "images", "--digests", "--format", "{{.Repository}}@{{.Digest}}"], 60)
+    return sorted({name for name in said.split() if "<none>" not in name})
+
+
 def verify(wanted):
     """Ask the image what it holds, as the service's user, without network or rights. Raises ImageError."""
     who = engine_python.identity(wanted.user)

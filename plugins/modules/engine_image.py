@@ -142,7 +142,10 @@ def present(params, check_mode):
         return {"changed": False, "reason": ""}
     reason = "podman has no %s" % wanted.image
     if not params["fetch"]:
-        raise engine_image.ImageError("%s, and pulling was not allowed. Nothing was changed." % reason)
+        raise engine_image.ImageError(
+            "%s, and pulling was not allowed. Nothing was changed. Images there: %s"
+            % (reason, ", ".join(engine_image.names()) or "none")
+        )
     if check_mode:
         engine_image.check_space(wanted)
     else:

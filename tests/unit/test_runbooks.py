@@ -33,6 +33,13 @@ def test_it_has_its_sections_and_commands(page: str) -> None:
     assert all(found[section] for section in ("Check", "Action", "Verify"))
 
 
+@pytest.mark.parametrize(("page", "section"), runbooks.ELSEWHERE)
+def test_a_further_section_is_followed_by_its_scenario(page: str, section: str) -> None:
+    assert runbooks.blocks(page)[section]
+    tests = (ROOT / "molecule" / runbooks.ELSEWHERE[page, section] / "tests").glob("test_*.py")
+    assert any(f'runbooks.blocks("{page}")["{section}"]' in test.read_text(encoding="utf-8") for test in tests)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_it_names_playbooks_and_pages_that_exist(page: str) -> None:
     text = (runbooks.FOLDER / f"{page}.md").read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def follow(inventory: Path, secrets: Path, followed: set[tuple[str, str]]) -> Ca
     def run(page: str, *sections: str) -> str:
         said = ""
         for section, scripts in runbooks.blocks(page).items():
-            if not sections or section in sections:
+            if (page, section) not in runbooks.ELSEWHERE and (not sections or section in sections):
                 for script in scripts:
                     said += runbooks.run(script, inventory, secrets)
                 followed.add((page, section))

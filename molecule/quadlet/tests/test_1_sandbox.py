@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from lab.testing import Console
 
-UNIT = "hardened-vllm-engine.service"
+from .conftest import UNIT
+
 QUADLET = "/etc/containers/systemd/hardened-vllm-engine.container"
 BOXED = "/etc/containers/systemd/attack-boxed.container"
 PYTHON = "/opt/vllm-lab/bin/python"
@@ -60,11 +61,6 @@ def boxed(quadlet: str) -> str:
     return text.replace(
         "[Service]\n", "[Service]\nType=oneshot\nStandardOutput=append:/run/attack.out\nStandardError=inherit\n"
     )
-
-
-@pytest.fixture(scope="module")
-def engine(console: Callable[[str], Console]) -> Console:
-    return console("engine1")
 
 
 @pytest.fixture(scope="module")

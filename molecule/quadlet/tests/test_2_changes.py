@@ -4,52 +4,21 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab import runs, vllm_image
-from lab.paths import CHECKOUT
+from lab import vllm_image
 from lab.testing import Console
+from operations import runbooks
 
-UNIT = "hardened-vllm-engine.service"
-PLAY_SECONDS = 900
+from .conftest import SCENARIO, UNIT, serving
+
+REPOSITORY = "registry.example.org:5000/vllm/vllm-cpu"
 NOBODY = "198.51.100.1"
-
-
-@pytest.fixture(scope="module")
-def engine(console: Callable[[str], Console]) -> Console:
-    return console("engine1")
-
-
-@pytest.fixture
-def play() -> Callable[..., tuple[int, str]]:
-    """A function that runs one of the collection's playbooks; returns its exit code and output, each gap in it as one space."""
-
-    def run(name: str, **variables: object) -> tuple[int, str]:
-        done = runs.play("quadlet", CHECKOUT / "playbooks" / f"{name}.yml", timeout=PLAY_SECONDS, **variables)
-        return done.code, re.sub(r"\s+", " ", done.text)
-
-    return run
-
-
-@pytest.fixture
-def upgrade(play: Callable[..., tuple[int, str]]) -> Callable[..., tuple[int, str]]:
-    """A function that brings the named image into service; its arguments are variables of the scenario without their prefix."""
-
-    def run(variant: str, **variables: object) -> tuple[int, str]:
-        given = {f"quadlet_scenario_{name}": value for name, value in {"variant": variant, **variables}.items()}
-        return play("upgrade", upgrade_downtime_ok=True, **given)
-
-    return run
-
-
-@pytest.fixture
-def silent_registry(console: Callable[[str], Console]) -> Iterator[None]:
-    console("world").run("systemctl", "stop", "world")
-    yield
-    console("world").run("systemctl", "start", "world")
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +29,30 @@ def archive(lab_inventory: Path) -> Iterator[Path]:
     file.unlink()
 
 
-def serving(engine: Console) -> tuple[str, str]:
-    """Return which image serves, and the run of the unit."""
-    engine.run("systemctl", "is-active", UNIT)
-    script = f"podman exec hardened-vllm-engine cat /etc/image 2>/dev/null || echo works; systemctl show -P InvocationID {UNIT}"
-    name, run = engine.shell(script).split()
-    return name, run
+@pytest.fixture(scope="module")
+def digests() -> dict[str, str]:
+    """The digests of the images the registry has, by name."""
+    found: dict[str, str] = json.loads((vllm_image.DIRECTORY / "images.json").read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def secrets(lab_inventory: Path) -> Path:
+    return lab_inventory.parents[1] / "secrets"
+
+
+@pytest.fixture(scope="module")
+def operators(lab_inventory: Path, digests: dict[str, str]) -> Path:
+    """An inventory of the operator's own, which the runbook changes; it declares the image ``next``."""
+    own = lab_inventory.parents[1] / "runbooks"
+    (own / "group_vars").mkdir(parents=True, exist_ok=True)
+    shutil.copy(lab_inventory, own / "hosts.yml")
+    declared = (SCENARIO / "group_vars/all.yml").read_text(encoding="utf-8")
+    line = re.compile(r"^    image: .*$", re.MULTILINE)
+    assert len(line.findall(declared)) == 1
+    image = f"    image: {REPOSITORY}@{digests['next']}"
+    (own / "group_vars" / "all.yml").write_text(line.sub(image, declared), encoding="utf-8")
+    return own
 
 
 def images(engine: Console) -> set[str]:
@@ -111,9 +98,35 @@ def test_an_image_that_does_not_start_is_taken_back(upgrade: Callable[..., tuple
 
 
 @pytest.mark.usefixtures("silent_registry")
-def test_a_former_image_comes_back_without_a_pull(upgrade: Callable[..., tuple[int, str]], engine: Console) -> None:
-    code, said = upgrade("works")
-    assert code == 0, said
+def test_a_rollback_to_an_image_that_is_not_there_changes_nothing(
+    play: Callable[..., tuple[int, str]], engine: Console, digests: dict[str, str]
+) -> None:
+    before = serving(engine), images(engine)
+    absent = f"{REPOSITORY}@sha256:{'0' * 64}"
+    code, said = play("rollback", rollback_image=absent, upgrade_downtime_ok=True)
+    assert code != 0
+    assert f"podman has no {absent}, and pulling was not allowed. Nothing was changed. Images there: " in said
+    assert f"{REPOSITORY}@{digests['works']}" in said
+    code, said = play("rollback", rollback_image=f"{REPOSITORY}@{digests['works']}", rollback_release="0.31.0")
+    assert code != 0
+    assert "holds vllm 0.32.0+cpu, expected 0.31.0" in said
+    code, said = play("rollback", rollback_image=f"{REPOSITORY}:works")
+    assert code != 0
+    assert "expected an image that is on the nodes, NAME@sha256: and 64 digits" in said
+    assert (serving(engine), images(engine)) == before
+
+
+@pytest.mark.usefixtures("silent_registry")
+def test_the_runbook_brings_a_former_image_back_without_a_pull(
+    engine: Console, digests: dict[str, str], operators: Path, secrets: Path
+) -> None:
+    """The declaration still names the image that serves; the page has the operator change it."""
+    image = f"{REPOSITORY}@{digests['works']}"
+    said = "".join(
+        runbooks.run(script, operators, secrets, IMAGE=image)
+        for script in runbooks.blocks("rollback")["A container image"]
+    )
+    assert f"{image} serves. Set install.image: {image} in vllm_cluster" in re.sub(r"\s+", " ", said)
     assert serving(engine)[0] == "works"
 
 
@@ -122,12 +135,3 @@ def test_an_engine_that_dies_comes_back(engine: Console) -> None:
     engine.shell(f"kill -9 $(pgrep -P $(systemctl show -P MainPID {UNIT}))")
     engine.shell("for i in $(seq 60); do sleep 1; systemctl is-active --quiet " + UNIT + " && break; done; sleep 2")
     assert serving(engine)[1] != run
-
-
-def test_a_reset_leaves_nothing(play: Callable[..., tuple[int, str]], engine: Console) -> None:
-    code, said = play("reset", reset_cluster="lab", reset_data=True)
-    assert code == 0, said
-    left = "ls -d /etc/containers/systemd/hardened* /etc/systemd/system/hardened* /etc/hardened-vllm /var/lib/vllm /var/cache/vllm"
-    left += " /var/lib/hardened-vllm/* /run/systemd/generator/hardened* 2>/dev/null || true"
-    assert engine.shell(left) == ""
-    assert engine.shell("podman ps --all --quiet; podman images --quiet") == ""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,23 @@ def test_defaults_are_the_argument_specs(role: Path) -> None:
         assert options[name]["description"]
         if not (isinstance(value, str) and "{{" in value):
             assert options[name].get("default") == value, name
+
+
+def texts(value: Any) -> list[str]:
+    """Return every text in data of YAML."""
+    if isinstance(value, dict):
+        return [text for part in value.values() for text in texts(part)]
+    if isinstance(value, list):
+        return [text for part in value for text in texts(part)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("place", ["roles", "playbooks"])
+def test_what_a_pattern_found_is_spelled_with_one_backslash(place: str) -> None:
+    r"""In a block of YAML two stay two, and the text ``\1`` is put in where the group was meant."""
+    files = [path for path in (ROOT / place).rglob("*.yml") if "files" not in path.parts]
+    found = [text for path in files for text in texts(load(path)) if re.search(r"\\\\\d", text)]
+    assert len(files) > 10 and found == []
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -43,13 +43,18 @@ class Podman:
             "image exists": self._exists,
             "image inspect": lambda argv: json.dumps([{"Digest": self.offered}]) if "--format" not in argv else "id1\n",
             "info": lambda _argv: str(self.root),
-            "images": lambda _argv: "".join(f"sha256:{name}\n" for name in self.images),
+            "images": self._listed,
             "pull": self._pull,
             "tag": lambda _argv: self.images.update({IMAGE: self.offered}) or "",
             "rmi": self._remove,
             "ps": lambda _argv: self.containers,
             "run": lambda _argv: json.dumps(self.answer),
         }[" ".join(verb)](argv)
+
+    def _listed(self, argv: list[str]) -> str:
+        if "--digests" in argv:
+            return "".join(f"{name}\n" for name in self.images) + "<none>@<none>\n"
+        return "".join(f"sha256:{name}\n" for name in self.images)
 
     def _exists(self, argv: list[str]) -> str:
         if argv[-1] not in self.images:
@@ -124,6 +129,16 @@ def test_check_mode_and_a_run_without_fetching_pull_nothing(podman: Podman) -> N
     with pytest.raises(engine_image.ImageError, match="pulling was not allowed"):
         present(WANTED, fetch=False)
     assert "pull" not in podman.verbs()
+
+
+def test_what_is_there_is_named_when_nothing_may_be_pulled(podman: Podman) -> None:
+    podman.images["registry.example.org/vllm@sha256:" + "b" * 64] = "sha256:" + "b" * 64
+    with pytest.raises(engine_image.ImageError) as caught:
+        present(WANTED, fetch=False)
+    assert str(caught.value).endswith("Nothing was changed. Images there: registry.example.org/vllm@sha256:" + "b" * 64)
+    podman.images.clear()
+    with pytest.raises(engine_image.ImageError, match="Images there: none"):
+        present(WANTED, fetch=False)
 
 
 def test_too_little_space_is_said_before_the_pull(podman: Podman) -> None:
