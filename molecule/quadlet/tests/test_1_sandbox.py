@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lab.testing import Console
+from shared import attacks
 
 UNIT = "hardened-vllm-engine.service"
 QUADLET = "/etc/containers/systemd/hardened-vllm-engine.container"
@@ -46,6 +47,44 @@ for call in (lambda: libc.syscall(272, 0x10020000), lambda: libc.mount(b"none", 
         "ConnectionRefusedError|PermissionError|TimeoutError",
     ),
 }
+# Of the attacks on a unit, those that need nothing of the host's files ...
+FROM_WITHIN = (
+    "load a kernel module", "mount", "make a user namespace", "load a kernel program", "use the kernel's keys",
+    "listen to raw packets", "take the processor for itself", "change the kernel's settings", "open a device",
+    "become another user", "dump its memory to disk", "leave its memory in a core file",
+)  # fmt: skip
+# ... and those that do, by way of the process that is the first on the host.
+BY_FILES = (
+    "read the keys of sshd", "read password hashes", "read the state of the collection", "read others' homes",
+    "read others' temporary files", "ask the system's bus",
+)  # fmt: skip
+PRIVILEGED = {
+    **{name: attacks.ATTACKS[name] for name in FROM_WITHIN},
+    **{
+        name: (
+            re.sub(r"'/(etc|var|home|tmp|run)/", r"'/proc/1/root/\1/", attacks.ATTACKS[name][0]),
+            "PermissionError|FileNotFound",
+        )
+        for name in BY_FILES
+    },
+    "see the host's processes": (
+        """
+import glob
+told = b"".join(open(path, "rb").read() for path in glob.glob("/proc/[0-9]*/cmdline"))
+assert b"sshd" in told, told
+""",
+        "AssertionError",
+    ),
+}
+BAIT = """
+mkdir -p /run/attack /run/bait/engine /run/bait/tiny /home/other
+for file in /home/other/note /tmp/attack-note /var/lib/hardened-vllm/state; do echo secret > $file; done
+chmod 0644 /home/other/note /tmp/attack-note
+"""
+CLEAN = f"""
+rm -rf {BOXED} /run/attack /run/attack.out /run/bait /home/other /tmp/attack-note /var/lib/hardened-vllm/state
+systemctl daemon-reload; systemctl reset-failed
+"""
 Attack = Callable[[str, str], tuple[int, str]]
 
 
@@ -69,19 +108,20 @@ def engine(console: Callable[[str], Console]) -> Console:
 
 @pytest.fixture(scope="module")
 def attack(engine: Console) -> Iterator[Attack]:
-    """A function that runs code in a container, plain or boxed, and returns exit code and output."""
+    """A function that runs code in a container, plain, privileged or boxed, and returns exit code and output."""
     quadlet = engine.run("cat", QUADLET)
     image = re.search(r"^Image=(.*)$", quadlet, re.MULTILINE)
     assert image
     engine.run("sh", "-c", f"cat > {BOXED}", given=boxed(quadlet))
-    engine.shell("mkdir -p /run/attack /run/bait/engine /run/bait/tiny; systemctl daemon-reload")
+    engine.shell(f"{BAIT} systemctl daemon-reload")
     plain = ["podman", "run", "--rm", "--network=host", "--volume=/run/attack:/run/attack:ro", f"--entrypoint={PYTHON}"]
     plain += ["--volume=/run/bait/engine:/etc/hardened-vllm/engine", "--volume=/run/bait/tiny:/opt/models/tiny"]
+    ways = {"plain": plain, "privileged": [*plain, "--privileged", "--pid=host"]}
 
     def run(name: str, code: str) -> tuple[int, str]:
         engine.run("sh", "-c", "cat > /run/attack/attack.py", given=code)
-        if name == "plain":
-            done = engine.start(*plain, image[1], "/run/attack/attack.py")
+        if name in ways:
+            done = engine.start(*ways[name], image[1], "/run/attack/attack.py")
             return done.returncode, done.stdout + done.stderr
         # Not truncated by the unit, because what cleans up after it would do so again.
         engine.run("rm", "-f", "/run/attack.out")
@@ -89,9 +129,7 @@ def attack(engine: Console) -> Iterator[Attack]:
         return done.returncode, engine.run("cat", "/run/attack.out")
 
     yield run
-    engine.shell(
-        f"rm -rf {BOXED} /run/attack /run/attack.out /run/bait; systemctl daemon-reload; systemctl reset-failed"
-    )
+    engine.shell(CLEAN)
 
 
 def test_the_box_itself_lets_a_program_run(attack: Attack) -> None:
@@ -102,10 +140,15 @@ def test_the_box_itself_lets_a_program_run(attack: Attack) -> None:
     assert code == 0, said
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_succeeds_in_a_plain_container_and_fails_in_the_engines(attack: Attack, name: str) -> None:
-    code_of, stopped_by = ATTACKS[name]
-    code, said = attack("plain", code_of)
+@pytest.mark.parametrize(
+    ("way", "name"), [*(("plain", name) for name in ATTACKS), *(("privileged", name) for name in PRIVILEGED)]
+)
+def test_an_attack_succeeds_in_a_container_of_podmans_and_fails_in_the_engines(
+    attack: Attack, way: str, name: str
+) -> None:
+    """What podman itself forbids a plain container is shown in a privileged one, as people start them for accelerators."""
+    code_of, stopped_by = (ATTACKS if way == "plain" else PRIVILEGED)[name]
+    code, said = attack(way, code_of)
     assert code == 0, f"it fails already without the settings, so its failure with them would prove nothing: {said}"
     code, said = attack("boxed", code_of)
     assert code != 0, f"the settings let it: {said}"
