@@ -13,7 +13,8 @@ PRIVATE = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----\n(.*?)-----END", re.DO
 # Runs in the node. The strings come by standard input and reach grep by a file in memory, so that the search does not find itself.
 SEARCH = r"""
 import json, os, re, subprocess, sys
-wanted = {name: [one.encode() for one in strings] for name, strings in json.load(sys.stdin).items()}
+given = json.load(sys.stdin)
+wanted = {name: [one.encode() for one in strings] for name, strings in given["wanted"].items()}
 needles = b"\n".join(one for strings in wanted.values() for one in strings)
 memory = os.memfd_create("hunt")
 os.write(memory, needles)
@@ -45,7 +46,8 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 kinds = {"overlay", "tmpfs", "ramfs", "ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "fuse.fuse-overlayfs", "hugetlbfs", "9p"}
 mounts = [line.split() for line in open("/proc/self/mounts")]
 places = [place for _what, place, kind, options, *_ in mounts if kind in kinds and options.split(",")[0] == "rw" and os.path.isdir(place)]
-listing = ["find", *places, "-xdev", "-type", "f", "-print0"]
+pruned = [word for path in given["but"] for word in ("-path", path, "-prune", "-o")]
+listing = ["find", *places, "-xdev", *pruned, "-type", "f", "-print0"]
 searching = ["xargs", "-0", "-r", "grep", "-lsaF", "-f", f"/proc/self/fd/{memory}", "--"]
 files = subprocess.Popen(listing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 hits = subprocess.run(searching, stdin=files.stdout, stdout=subprocess.PIPE, pass_fds=[memory]).stdout.decode()
@@ -70,9 +72,12 @@ def needles(paths: Iterable[Path], root: Path) -> dict[str, list[str]]:
     return found
 
 
-def hunt(console: Console, wanted: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """Return the places of a node where something of ``wanted`` lies, each with the names of what lies there."""
-    given = json.dumps({name: list(strings) for name, strings in wanted.items()})
+def hunt(console: Console, wanted: Mapping[str, Iterable[str]], but: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Return the places of a node where something of ``wanted`` lies, each with the names of what lies there.
+
+    The directories ``but`` are not searched.
+    """
+    given = json.dumps({"wanted": {name: list(strings) for name, strings in wanted.items()}, "but": list(but)})
     told = json.loads(console.run("python3", "-c", SEARCH, given=given))
     missing = {"/", "/run", "/tmp", "/dev/shm"} - set(told["places"])  # noqa: S108 - looked into, not written to
     if missing - {"/tmp"}:  # noqa: S108 - of the root file system where nothing is mounted there
