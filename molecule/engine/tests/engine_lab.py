@@ -22,7 +22,7 @@ UNIT = "hardened-vllm-engine.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SECRETS_FILE = "/etc/hardened-vllm/engine/secrets.yaml"
 KEPT = "/var/lib/hardened-vllm/engine-before.json"
-READY_SECONDS = 120
+READY_SECONDS = 300
 PLAY_SECONDS = 600
 
 
