@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
@@ -30,7 +29,7 @@ class Figure:
     what: str
     seconds: float
     engines: int
-    executions: dict[str, int]
+    executions: dict[str, int] = field(default_factory=dict)
     ledger: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> str:
@@ -69,9 +68,3 @@ def nothing_lost(ledger: dict[str, Any]) -> None:
     assert ledger["failed"] == []
     assert ledger["requests"] > 10 and ledger["streams"] > 10, "there was load"
     assert sum(ledger["releases"].values()) == ledger["requests"] + ledger["streams"]
-
-
-def read(path: Any) -> dict[str, Any]:
-    """Return what prepare.yml kept of the first run."""
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from change.support import HEADER, INTRODUCTION, Clock, Figure, executions
-from lab import labs, runs
+from lab import runs
 from lab.paths import CHECKOUT
 from lab.testing import Console
 from lifecycle import support
@@ -62,5 +62,4 @@ def play() -> Callable[..., tuple[int, str, float, dict[str, int]]]:
             done = runs.play("change", playbook, "-vvv", timeout=PLAY_SECONDS, **variables)
         return done.code, done.text, clock.seconds, executions(done.text, NAMES)
 
-    assert {labs.saved("change").reached_by(node) for node in labs.saved("change").nodes} >= set(NAMES)
     return run

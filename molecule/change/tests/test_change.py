@@ -8,14 +8,16 @@ Both releases start the same vLLM; what differs is what the collection does to i
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from change.support import Figure, executions, nothing_lost, read, seconds_of
-from lab.testing import Console
+from change.support import Figure, nothing_lost, seconds_of
+from lab.testing import Console, wait_for
 from lifecycle.support import UNIT
 
-from .conftest import NAMES
+ENGINES = {"engine1": "10.234.1.11", "engine2": "10.234.1.12"}
+START_SECONDS = 600
 
 
 def argument(console: Console, name: str) -> str:
@@ -24,18 +26,26 @@ def argument(console: Console, name: str) -> str:
     return found[1]
 
 
+def serve(console: Callable[[str], Console]) -> None:
+    """Wait until both engines answer."""
+    for name, address in ENGINES.items():
+        ask = f"curl -s -o /dev/null -w '%{{http_code}}' --max-time 20 http://{address}:8000/health || true"
+        wait_for(lambda name=name, ask=ask: console(name).shell(ask) == "200", START_SECONDS, f"{name} does not serve")
+
+
 def test_the_first_run_is_booked(directory: Path, figures: list[Figure]) -> None:
-    first = read(directory / "first.json")
-    counted = executions(first["text"], NAMES)
-    assert all(counted.values()), counted
-    figures.append(Figure("first run (`site`) on new hosts", seconds_of(first["took"]), 2, counted))
+    took = seconds_of((directory / "first").read_text())
+    figures.append(Figure("first run (`site`) on new hosts", took, 2))
 
 
 def test_an_engine_that_dies_loses_streams(load: Callable, console: Callable[[str], Console]) -> None:
     """Else the ledger would prove nothing."""
+    serve(console)
     with load() as ledger:
+        time.sleep(5)
         console("engine1").shell(f"systemctl kill --signal=KILL {UNIT}; sleep 1; systemctl start {UNIT}")
     assert ledger["failed"], "else the ledger proves nothing"
+    serve(console)
 
 
 def test_nothing_to_change(play: Callable, standing: Callable, figures: list[Figure]) -> None:
