@@ -82,7 +82,7 @@ def main():
             argv = [python, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(port), *small, *more]
             with Path(f"/root/{port}.log").open("w") as log:
                 processes[name] = subprocess.Popen(
-                    argv, env=environment, stdout=log, stderr=log, user="nobody", group="nogroup"
+                    argv, env=environment, stdout=log, stderr=log, cwd=home, user="nobody", group="nogroup"
                 )
         for name, (port, _more) in STARTS.items():
             ready(processes[name], port)
