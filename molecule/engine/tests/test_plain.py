@@ -64,14 +64,13 @@ def test_prompts_are_in_the_journal_when_requests_are_logged_and_else_nowhere(
 ) -> None:
     canaries = {"hardened": f"canary-{secrets.token_hex(12)}", "plain": f"canary-{secrets.token_hex(12)}"}
     for name, one in (("hardened", engine), ("plain", plain)):
-        chat = {"model": "tiny", "messages": [{"role": "user", "content": canaries[name]}], "max_tokens": 2}
-        for path, body in (("/v1/chat/completions", chat), ("/v1/completions", {"prompt": canaries[name], **chat})):
-            body = {
-                field: value
-                for field, value in body.items()
-                if (field == "messages") == ("chat" in path) or field in ("model", "max_tokens", "prompt")
-            }
-            status, text = one.request(path, engine.key, body)
+        shared = {"model": "tiny", "max_tokens": 2}
+        asked = {
+            "/v1/chat/completions": {"messages": [{"role": "user", "content": canaries[name]}]},
+            "/v1/completions": {"prompt": canaries[name]},
+        }
+        for path, body in asked.items():
+            status, text = one.request(path, engine.key, shared | body)
             assert status == 200, text
     found = hunt(console("engine1"), {name: [canary] for name, canary in canaries.items()})
     assert found == {"journal": ["plain"]}
