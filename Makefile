@@ -26,6 +26,7 @@ help:
 	@echo "make molecule-operations  the runbooks as they stand, likewise"
 	@echo "make molecule-bundle      a release for nodes without an index, likewise"
 	@echo "make molecule-certificates  a private authority and ACME, likewise"
+	@echo "make molecule-change     two replicas of a real vLLM changed under load, likewise"
 	@echo "make molecule-coexist    the firewall beside others, likewise"
 	@echo "make molecule-images      media by URL with a real vision model, likewise"
 	@echo "make molecule-matrix     the reachability of every topology, likewise"

@@ -40,12 +40,12 @@ def stand(engine: Console) -> Standing:
 
 
 @contextmanager
-def load(observer: Console, edge: str, key: str) -> Iterator[dict[str, Any]]:
+def load(observer: Console, edge: str, key: str, program: str = "/opt/ledger.py") -> Iterator[dict[str, Any]]:
     """Keep requests and streams coming for as long as the block runs; the dict it gives holds the ledger afterwards."""
     observer.run("sh", "-c", f"rm -f {STOP}; umask 077; cat > {KEY}", given=key)
     found: dict[str, Any] = {}
     with ThreadPoolExecutor(1) as pool:
-        booked = pool.submit(observer.run, "python3", "/opt/ledger.py", edge, NAME, KEY, STOP)
+        booked = pool.submit(observer.run, "python3", program, edge, NAME, KEY, STOP)
         try:
             time.sleep(3)
             yield found

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from lab import runs
+from lab.hunt import hunt
 from lab.paths import CHECKOUT
 from lab.testing import Console
 
@@ -137,7 +138,10 @@ def test_the_model_of_the_hub_is_what_is_served(console: Callable[[str], Console
         assert f"serve {MODELS}/{FIRST} " in shell(f"systemctl show -P ExecStart {UNIT}")
         kept = shell(f"stat -c '%U %a' {MODELS}/{FIRST} {MODELS}/{FIRST}/model.safetensors; ls -A {MODELS}")
         assert kept == f"root 755\nroot 444\n.lock\n{FIRST}\n"
-        assert shell(f"grep -rl {TOKEN} /srv /etc /run/systemd /var/lib/hardened-vllm 2>/dev/null || true") == ""
+        assert hunt(console(name), {"token": [TOKEN]}) == {}
+    assert "cmdline of python3" in hunt(console("hub"), {"token": [TOKEN]}), (
+        "where it is on a command line, it is found"
+    )
 
 
 CALL = "import socket; socket.create_connection(('hub.example.org', 8443), 2)"

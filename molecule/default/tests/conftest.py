@@ -14,7 +14,7 @@ from typing import Any
 import httpx2 as httpx
 import openai
 import pytest
-from lab import runs
+from lab import hunt, runs
 from lab.runs import Run
 from lab.testing import Console
 
@@ -62,11 +62,11 @@ def service() -> Service:
     return Service("10.220.3.20", key, LAB / "tls/ca.pem")
 
 
-@pytest.fixture(scope="session")
-def secrets() -> dict[str, str]:
-    """Every secret of this scenario, by the name of its file."""
-    files = [*(LAB / "secrets").rglob("*.key")]
-    return {str(path.relative_to(LAB)): path.read_text().strip() for path in files}
+@pytest.fixture
+def secrets() -> dict[str, list[str]]:
+    """What to look for of every secret of this scenario as it is now, by the name of its file."""
+    files = [path for path in (LAB / "secrets").rglob("*") if path.is_file()]
+    return hunt.needles([*files, *(LAB / "tls").glob("*.key")], LAB)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ UNIT = "hardened-vllm-engine.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SECRETS_FILE = "/etc/hardened-vllm/engine/secrets.yaml"
 KEPT = "/var/lib/hardened-vllm/engine-before.json"
-READY_SECONDS = 120
+READY_SECONDS = 300
 PLAY_SECONDS = 600
 
 
@@ -32,15 +33,24 @@ class Engine:
     shell: Callable[[str], str]
     client: Callable[..., str]
     key_file: Path
+    port: int = 8000
 
     @property
     def key(self) -> str:
         return self.key_file.read_text().strip()
 
-    def request(self, path: str, key: str | None = None, body: object = None) -> tuple[int, str]:
-        """Send a request from the client's node; return status and body. The key goes by standard input."""
-        argv = ["curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}", "-H", "@-", f"http://10.208.1.11:8000{path}"]
+    def request(
+        self, path: str, key: str | None = None, body: object = None, *, broken: bool = False
+    ) -> tuple[int, str]:
+        """Send a request from the client's node; return status and body. The key goes by standard input.
+
+        An answer that is ``broken`` off is returned as far as it came.
+        """
+        argv = ["curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}", "-H", "@-"]
+        argv += [f"http://10.208.1.11:{self.port}{path}"]
         argv += ["-d", json.dumps(body), "-H", "Content-Type: application/json"] if body is not None else []
+        if broken:
+            argv = ["sh", "-c", '"$@" || true', "sh", *argv]
         answer = self.client(*argv, given=f"Authorization: Bearer {key}\n" if key else "")
         text, _, status = answer.rpartition("\n")
         return int(status), text
@@ -50,6 +60,11 @@ class Engine:
         body = {"model": "tiny", "prompt": "Hello", "max_tokens": 3, "ignore_eos": True}
         status, text = self.request("/v1/completions", key or self.key, body)
         return json.loads(text)["usage"]["completion_tokens"] if status == 200 else 0
+
+    def running(self) -> int:
+        """Return the number of requests under way."""
+        found = re.findall(r"^vllm:num_requests_running\S* (\d+)", self.request("/metrics")[1], re.MULTILINE)
+        return sum(map(int, found))
 
     def show(self, name: str) -> str:
         return self.shell(f"systemctl show -P {name} {UNIT}").strip()

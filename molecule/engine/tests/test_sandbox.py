@@ -8,90 +8,30 @@ Each attack is shown first to succeed in a plain unit, where its failure in the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from engine_lab import UNIT_FILE, Engine
 from lab.testing import Console
+from shared.attacks import ATTACKS, network
 
-SYSCALL = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-def call(number, *arguments):
-    if libc.syscall(number, *arguments) == -1:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-def refused(number, *arguments):
-    # Fails only where the call is not permitted: the kernel of the test may lack what it asks for.
-    try:
-        call(number, *arguments)
-    except PermissionError as error:
-        sys.exit(repr(error))
-    except OSError:
-        pass
+# The client's node holds these besides its own, so that the attacks reach the lab and nothing else.
+WORLD = {"metadata": "169.254.169.254", "metadata6": "fd00:ec2::254", "outside": "198.51.100.60", "peer": "10.208.2.20"}
+PORT, FABRIC_PEER = 5000, "10.208.1.20"
+NETWORK = network(**WORLD, port=PORT)
+ANSWERS = f"""
+import socketserver
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self):
+        if isinstance(self.request, tuple):
+            self.request[1].sendto(b"here", self.client_address)
+class Both(socketserver.ThreadingTCPServer):
+    address_family, allow_reuse_address = socketserver.socket.AF_INET6, True
+import threading
+threading.Thread(target=Both(("::", {PORT}), Answer).serve_forever).start()
+socketserver.UDPServer(("{WORLD["outside"]}", {PORT}), Answer).serve_forever()
 """
-READ_ONLY = "Read-only file system|PermissionError"
-NOT_PERMITTED = r"PermissionError\(1"
-
-# name: (the attack, what stops it in the sandbox). Numbers of system calls are those of x86-64.
-ATTACKS = {
-    "read the keys of sshd": ("print(open('/etc/ssh/ssh_host_ed25519_key').read())", "PermissionError|FileNotFound"),
-    "read password hashes": ("print(open('/etc/shadow').read())", "PermissionError"),
-    "read the gateway's keys": ("print(open('/etc/hardened-vllm/gateway/keys').read())", "PermissionError|NotFound"),
-    "read the state of the collection": ("print(open('/var/lib/hardened-vllm/state').read())", "PermissionError"),
-    "read others' homes": ("print(open('/home/other/note').read())", "PermissionError|FileNotFound"),
-    "read others' temporary files": ("print(open('/tmp/attack-note').read())", "FileNotFoundError"),
-    "read others' shared memory": ("print(open('/dev/shm/attack-note').read())", "FileNotFoundError"),
-    "read the logs": ("import os; print(len(os.listdir('/var/log')))", "PermissionError"),
-    "write to the system": ("open('/usr/local/bin/attack', 'w')", READ_ONLY),
-    "write its own configuration": ("open('/etc/hardened-vllm/engine/engine.env', 'a')", READ_ONLY),
-    "write where anybody may": ("open('/srv/public/attack', 'w')", READ_ONLY),
-    "leave a set-user-id program": (
-        """
-import os
-path = os.environ.get("CACHE_DIRECTORY", "/var/tmp") + "/suid"
-open(path, "w")
-os.chmod(path, 0o4755)
-""",
-        "PermissionError",
-    ),
-    "leave code for the next start": (
-        """
-import os, subprocess, sys
-folder = os.path.expanduser("~/.local/lib/python3.11/site-packages")
-os.makedirs(folder, exist_ok=True)
-open(folder + "/attack_module.py", "w")
-subprocess.run([sys.executable, "-c", "import attack_module"], check=True)
-""",
-        "No module named 'attack_module'",
-    ),
-    "see other processes": ("print(open('/proc/1/cmdline').read())", "FileNotFoundError"),
-    "load a kernel module": (SYSCALL + "refused(175, b'', 0, b'')", NOT_PERMITTED),
-    "become another user": ("import os; os.setuid(33)", "PermissionError"),
-    "mount": (SYSCALL + "call(165, b'none', b'/mnt', b'tmpfs', 0, 0)", "PermissionError"),
-    "make a user namespace": (SYSCALL + "call(272, 0x10000000)", "PermissionError"),
-    "load a kernel program": (SYSCALL + "refused(321, 5, 0, 0)", NOT_PERMITTED),
-    "use the kernel's keys": (SYSCALL + "call(248, b'user', b'attack', b'x', 1, -3)", "PermissionError"),
-    "listen to raw packets": (
-        "import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
-        "Address family not supported|PermissionError",
-    ),
-    "take the processor for itself": (
-        "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))",
-        "PermissionError",
-    ),
-    "change the kernel's settings": ("open('/proc/sys/net/ipv4/ip_forward', 'w').write('1')", READ_ONLY),
-    "open a device": ("open('/dev/fuse', 'r+b', buffering=0)", "FileNotFoundError|PermissionError"),
-    "ask the system's bus": (
-        "import socket; socket.socket(socket.AF_UNIX).connect('/run/dbus/system_bus_socket')",
-        "PermissionError|FileNotFoundError",
-    ),
-    "dump its memory to disk": (
-        "import resource; resource.setrlimit(resource.RLIMIT_CORE, (1, 1))",
-        "ValueError|PermissionError",
-    ),
-}
-
 BAIT = """
 mkdir -p /etc/hardened-vllm/gateway /home/other /srv/public
 echo secret > /etc/hardened-vllm/gateway/keys
@@ -108,7 +48,7 @@ CLEAN = """
 rm -rf /etc/hardened-vllm/gateway /var/lib/hardened-vllm/state /home/other /srv/public
 rm -f /tmp/attack-note /dev/shm/attack-note
 rm -f /run/attack.py /run/attack.out /run/systemd/system/attack-*.service
-rm -f /usr/local/bin/attack /var/tmp/suid /var/cache/vllm/suid
+rm -f /usr/local/bin/attack /var/tmp/suid /var/cache/vllm/suid /var/tmp/core* /var/cache/vllm/core*
 rm -rf /root/.local/lib/python3.11/site-packages/attack_module.py /var/lib/vllm/.local
 umount /mnt || true
 systemctl daemon-reload; systemctl reset-failed
@@ -150,6 +90,47 @@ def attacker(console: Callable[[str], Console]) -> Iterator[Callable[[str, str],
 
 def test_the_sandbox_itself_lets_a_program_run(attacker: Callable[[str, str], tuple[int, str]]) -> None:
     code, said = attacker("boxed", "import os; print(os.listdir(os.environ['HOME']), open('/tmp/own', 'w').name)")
+    assert code == 0, said
+
+
+@pytest.fixture(scope="module")
+def world(console: Callable[[str], Console]) -> Iterator[None]:
+    """What an engine has no business with, all of it on the client's node, and the engine's ways to it."""
+    engine, client = console("engine1"), console("client")
+    ways = [(address, "-6" if ":" in address else "-4") for name, address in WORLD.items() if name != "peer"]
+    for address, family in ways:
+        client.shell(f"ip {family} address add {address} dev management0")
+        via = "fd77:82::20" if family == "-6" else WORLD["peer"]
+        engine.shell(f"ip {family} route add {address} via {via}")
+        assert "dev management0" in engine.run("ip", "route", "get", address), "it would leave the lab"
+    client.run("systemd-run", "--quiet", "--unit=world", "python3", "-c", ANSWERS)
+    time.sleep(1)
+    yield
+    client.shell("systemctl stop world")
+    for address, family in ways:
+        engine.shell(f"ip {family} route del {address}")
+        client.shell(f"ip {family} address del {address} dev management0")
+
+
+@pytest.mark.usefixtures("world")
+@pytest.mark.parametrize("name", NETWORK)
+def test_the_unit_alone_keeps_the_network_away(
+    attacker: Callable[[str, str], tuple[int, str]], engine: Engine, name: str
+) -> None:
+    """No packet filter is here (the firewall's unit is a stand-in): what holds is IPAddressDeny= of the unit."""
+    assert engine.shell("nft list ruleset") == ""
+    attack, stopped_by = NETWORK[name]
+    code, said = attacker("plain", attack)
+    assert code == 0, f"it fails already without the sandbox, so its failure within would prove nothing: {said}"
+    code, said = attacker("boxed", attack)
+    assert code != 0, f"the sandbox let it: {said}"
+    assert re.search(stopped_by, said), said
+
+
+@pytest.mark.usefixtures("world")
+def test_a_peer_of_the_fabric_is_reached(attacker: Callable[[str, str], tuple[int, str]]) -> None:
+    """The same call from the same unit, so that above it was the address that mattered."""
+    code, said = attacker("boxed", NETWORK["fetch code from a registry"][0].replace(WORLD["outside"], FABRIC_PEER))
     assert code == 0, said
 
 

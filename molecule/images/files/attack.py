@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What becomes of image URLs on vLLM without the collection: started as documented, and as its guide recommends.
 
-Usage: attack.py PYTHON MODEL < environment as JSON. Prints {name: {url: status}}.
+Usage: attack.py PYTHON MODEL < {"environment": {...}, "urls": [...]}. Prints {name: {url: outcome}}: the picture was
+"got", something was "called" for it, or it was "refused" before anything was called.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,18 +19,16 @@ import urllib.request
 from pathlib import Path
 
 STARTS = {"documented": (8101, []), "recommended": (8102, ["--allowed-media-domains", "images.example.org"])}
-URLS = {
-    "documented": [
-        "http://other.example.org/picture",
-        "http://169.254.169.254/picture",
-        "http://images.example.org/large",
-    ],
-    "recommended": [
-        "http://images.example.org/picture",
-        "http://other.example.org/picture",
-        "http://images.example.org/redirect",
-    ],
+# Every connection that vLLM's account begins.
+WATCH = """
+table inet attack {
+    chain leaves {
+        type filter hook output priority 300;
+        meta skuid "nobody" tcp flags & (syn | ack) == syn counter
+    }
 }
+"""
+PICTURE = "http://198.51.100.150/picture"
 READY_SECONDS = 400
 
 
@@ -40,6 +41,12 @@ def ask(port, path, body=None):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def calls():
+    """Return how many connections vLLM has begun."""
+    told = subprocess.run(["nft", "list", "table", "inet", "attack"], capture_output=True, text=True, check=True).stdout
+    return int(re.search(r"counter packets (\d+)", told)[1])
 
 
 def ready(process, port):
@@ -56,26 +63,42 @@ def ready(process, port):
 def main():
     """Attack each start."""
     python, model = sys.argv[1:]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/root", "HF_HUB_OFFLINE": "1", **json.load(sys.stdin)}
+    given = json.load(sys.stdin)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp/attack", "HF_HUB_OFFLINE": "1", **given["environment"]}  # noqa: S108 - as above
     small = ["--load-format", "dummy", "--dtype", "bfloat16", "--enforce-eager", "--max-model-len", "512"]
     found, processes = {}, {}
+    subprocess.run(["nft", "-f", "-"], input=WATCH, text=True, check=True)
+    home, local = Path("/tmp/attack"), Path("/opt/attack-local")  # noqa: S108 - of a node of the lab
+    for directory in (home, local):
+        directory.mkdir(exist_ok=True)
+    shutil.chown(home, "nobody", "nogroup")
+    # What a host keeps to itself: it answers whoever is on it.
+    with urllib.request.urlopen(PICTURE, timeout=60) as answer:
+        (local / "metrics").write_bytes(answer.read())
+    server = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "8000"]
+    processes["local"] = subprocess.Popen(server, cwd=local, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for name, (port, more) in STARTS.items():
             argv = [python, "-m", "vllm.entrypoints.cli.main", "serve", model, "--port", str(port), *small, *more]
             with Path(f"/root/{port}.log").open("w") as log:
-                processes[name] = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+                processes[name] = subprocess.Popen(
+                    argv, env=environment, stdout=log, stderr=log, cwd=home, user="nobody", group="nogroup"
+                )
         for name, (port, _more) in STARTS.items():
             ready(processes[name], port)
             found[name] = {}
-            for url in URLS[name]:
+            for url in given["urls"]:
                 content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": {"url": url}}]
                 body = {"model": model, "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
-                found[name][url] = ask(port, "/v1/chat/completions", body)
+                before = calls()
+                status = ask(port, "/v1/chat/completions", body)
+                found[name][url] = "got" if status == 200 else "called" if calls() > before else "refused"
     finally:
         for process in processes.values():
             process.terminate()
         for process in processes.values():
             process.wait(60)
+        subprocess.run(["nft", "delete", "table", "inet", "attack"], check=True)
     print(json.dumps(found))
 
 

@@ -35,9 +35,24 @@ class Ledger:
         self.tls.check_hostname = False
         self.tls.verify_mode = ssl.CERT_NONE
 
+    def asked(self, stream: bool) -> dict[str, object]:
+        """Return the body of a request."""
+        return {"model": "stand-in", "messages": [{"role": "user", "content": "x"}], "stream": stream}
+
+    def told(self, body: bytes) -> str:
+        """Return the release of an answer. Raises ValueError unless it is whole."""
+        return str(json.loads(body)["choices"][0]["message"]["content"])
+
+    def streamed_whole(self, events: list[bytes]) -> str:
+        """Return the release of a stream's events. Raises ValueError unless they are whole."""
+        told = [json.loads(event) for event in events]
+        if [event["number"] for event in told] != list(range(EVENTS)):
+            raise ValueError(f"stream with events {[event['number'] for event in told]}")
+        return str(told[0]["release"])
+
     def exchange(self, stream: bool) -> bytes:
         """Send one chat request on a connection of its own; return all that comes until the other side closes."""
-        body = json.dumps({"model": "stand-in", "messages": [{"role": "user", "content": "x"}], "stream": stream})
+        body = json.dumps(self.asked(stream))
         lines = ["POST /v1/chat/completions HTTP/1.1", f"Host: {self.name}", f"Authorization: Bearer {self.key}"]
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", "", body]
         data = b""
@@ -54,8 +69,7 @@ class Ledger:
         head, _, body = data.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 200 "):
             raise ValueError(f"answer {data[:200]!r}")
-        text = body[body.index(b"{") : body.rindex(b"}") + 1]
-        return str(json.loads(text)["choices"][0]["message"]["content"])
+        return self.told(body[body.index(b"{") : body.rindex(b"}") + 1])
 
     def streamed(self) -> str:
         """Ask for a stream; return its release. Raises ValueError unless every event and its end are there."""
@@ -63,10 +77,7 @@ class Ledger:
         events = [line[6:] for line in data.split(b"\n") if line.startswith(b"data: ")]
         if not data.startswith(b"HTTP/1.1 200 ") or events[-1:] != [b"[DONE]"] or not data.endswith(b"0\r\n\r\n"):
             raise ValueError(f"stream of {len(events)} events, begins {data[:40]!r}, ends {data[-40:]!r}")
-        told = [json.loads(event) for event in events[:-1]]
-        if [event["number"] for event in told] != list(range(EVENTS)):
-            raise ValueError(f"stream with events {[event['number'] for event in told]}")
-        return str(told[0]["release"])
+        return self.streamed_whole(events[:-1])
 
     def keep(self, kind: str, ask: Callable[[], str]) -> None:
         """Ask again and again and book what comes."""
@@ -84,10 +95,10 @@ class Ledger:
             time.sleep(PAUSE_SECONDS)
 
 
-def main() -> None:
+def main(kind: type[Ledger] = Ledger) -> None:
     """Run until told to stop."""
     address, name, key, stop = sys.argv[1:]
-    ledger = Ledger(address, name, Path(key).read_text().strip(), Path(stop))
+    ledger = kind(address, name, Path(key).read_text().strip(), Path(stop))
     asked = [("requests", ledger.plain)] * REQUESTERS + [("streams", ledger.streamed)] * STREAMERS
     threads = [threading.Thread(target=ledger.keep, args=one) for one in asked]
     for thread in threads:

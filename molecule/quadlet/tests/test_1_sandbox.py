@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from lab.hunt import hunt, needles
 from lab.testing import Console
+from shared import attacks
 
 from .conftest import UNIT
 
@@ -47,6 +52,44 @@ for call in (lambda: libc.syscall(272, 0x10020000), lambda: libc.mount(b"none", 
         "ConnectionRefusedError|PermissionError|TimeoutError",
     ),
 }
+# Of the attacks on a unit, those that need nothing of the host's files ...
+FROM_WITHIN = (
+    "load a kernel module", "mount", "make a user namespace", "load a kernel program", "use the kernel's keys",
+    "listen to raw packets", "take the processor for itself", "change the kernel's settings", "open a device",
+    "become another user", "dump its memory to disk", "leave its memory in a core file",
+)  # fmt: skip
+# ... and those that do, by way of the process that is the first on the host.
+BY_FILES = (
+    "read the keys of sshd", "read password hashes", "read the state of the collection", "read others' homes",
+    "read others' temporary files", "ask the system's bus",
+)  # fmt: skip
+PRIVILEGED = {
+    **{name: attacks.ATTACKS[name] for name in FROM_WITHIN},
+    **{
+        name: (
+            re.sub(r"'/(etc|var|home|tmp|run)/", r"'/proc/1/root/\1/", attacks.ATTACKS[name][0]),
+            "PermissionError|FileNotFound",
+        )
+        for name in BY_FILES
+    },
+    "see the host's processes": (
+        """
+import glob
+told = b"".join(open(path, "rb").read() for path in glob.glob("/proc/[0-9]*/cmdline"))
+assert b"sshd" in told, told
+""",
+        "AssertionError",
+    ),
+}
+BAIT = """
+mkdir -p /run/attack /run/bait/engine /run/bait/tiny /home/other
+for file in /home/other/note /tmp/attack-note /var/lib/hardened-vllm/state; do echo secret > $file; done
+chmod 0644 /home/other/note /tmp/attack-note
+"""
+CLEAN = f"""
+rm -rf {BOXED} /run/attack /run/attack.out /run/bait /home/other /tmp/attack-note /var/lib/hardened-vllm/state
+systemctl daemon-reload; systemctl reset-failed
+"""
 Attack = Callable[[str, str], tuple[int, str]]
 
 
@@ -65,19 +108,20 @@ def boxed(quadlet: str) -> str:
 
 @pytest.fixture(scope="module")
 def attack(engine: Console) -> Iterator[Attack]:
-    """A function that runs code in a container, plain or boxed, and returns exit code and output."""
+    """A function that runs code in a container, plain, privileged or boxed, and returns exit code and output."""
     quadlet = engine.run("cat", QUADLET)
     image = re.search(r"^Image=(.*)$", quadlet, re.MULTILINE)
     assert image
     engine.run("sh", "-c", f"cat > {BOXED}", given=boxed(quadlet))
-    engine.shell("mkdir -p /run/attack /run/bait/engine /run/bait/tiny; systemctl daemon-reload")
+    engine.shell(f"{BAIT} systemctl daemon-reload")
     plain = ["podman", "run", "--rm", "--network=host", "--volume=/run/attack:/run/attack:ro", f"--entrypoint={PYTHON}"]
     plain += ["--volume=/run/bait/engine:/etc/hardened-vllm/engine", "--volume=/run/bait/tiny:/opt/models/tiny"]
+    ways = {"plain": plain, "privileged": [*plain, "--privileged", "--pid=host"]}
 
     def run(name: str, code: str) -> tuple[int, str]:
         engine.run("sh", "-c", "cat > /run/attack/attack.py", given=code)
-        if name == "plain":
-            done = engine.start(*plain, image[1], "/run/attack/attack.py")
+        if name in ways:
+            done = engine.start(*ways[name], image[1], "/run/attack/attack.py")
             return done.returncode, done.stdout + done.stderr
         # Not truncated by the unit, because what cleans up after it would do so again.
         engine.run("rm", "-f", "/run/attack.out")
@@ -85,9 +129,7 @@ def attack(engine: Console) -> Iterator[Attack]:
         return done.returncode, engine.run("cat", "/run/attack.out")
 
     yield run
-    engine.shell(
-        f"rm -rf {BOXED} /run/attack /run/attack.out /run/bait; systemctl daemon-reload; systemctl reset-failed"
-    )
+    engine.shell(CLEAN)
 
 
 def test_the_box_itself_lets_a_program_run(attack: Attack) -> None:
@@ -98,10 +140,15 @@ def test_the_box_itself_lets_a_program_run(attack: Attack) -> None:
     assert code == 0, said
 
 
-@pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_succeeds_in_a_plain_container_and_fails_in_the_engines(attack: Attack, name: str) -> None:
-    code_of, stopped_by = ATTACKS[name]
-    code, said = attack("plain", code_of)
+@pytest.mark.parametrize(
+    ("way", "name"), [*(("plain", name) for name in ATTACKS), *(("privileged", name) for name in PRIVILEGED)]
+)
+def test_an_attack_succeeds_in_a_container_of_podmans_and_fails_in_the_engines(
+    attack: Attack, way: str, name: str
+) -> None:
+    """What podman itself forbids a plain container is shown in a privileged one, as people start them for accelerators."""
+    code_of, stopped_by = (ATTACKS if way == "plain" else PRIVILEGED)[name]
+    code, said = attack(way, code_of)
     assert code == 0, f"it fails already without the settings, so its failure with them would prove nothing: {said}"
     code, said = attack("boxed", code_of)
     assert code != 0, f"the settings let it: {said}"
@@ -138,12 +185,12 @@ def test_what_belongs_to_it_is_its_own(engine: Console) -> None:
     assert engine.shell("stat -c '%U %a' /var/lib/vllm /var/cache/vllm").split("\n")[:2] == ["vllm 700", "vllm 700"]
 
 
-def test_the_key_is_in_no_command_line_and_no_environment(engine: Console) -> None:
-    script = "grep -o '[A-Za-z0-9._~+/=-]*' /etc/hardened-vllm/engine/secrets.yaml | awk 'length > 20' | head -n 1"
-    key = engine.shell(script).strip()
-    assert len(key) > 30
-    found = engine.shell(
-        "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'; podman inspect hardened-vllm-engine"
-    )
-    assert UNIT.split("-engine")[0] in found
-    assert key not in found
+def test_no_secret_is_anywhere_but_in_its_file(engine: Console, lab_inventory: Path) -> None:
+    """The login of the registry is gone once the image is there. Layers of images hold nothing of this run."""
+    lab = lab_inventory.parents[1]
+    account = json.loads((lab / "auth.json").read_text())["auths"].popitem()[1]["auth"]
+    wanted = needles([path for path in (lab / "secrets").rglob("*") if path.is_file()], lab)
+    wanted |= {"login": [account, base64.b64decode(account).decode()]}
+    assert {"secrets/upstream.key", "secrets/tenants/acme/k1.key"} <= set(wanted)
+    found = hunt(engine, wanted, but=["/var/lib/containers/storage/overlay"])
+    assert found == {"/etc/hardened-vllm/engine/secrets.yaml": ["secrets/upstream.key"]}

@@ -242,7 +242,11 @@ MEDIA = Record(
             [],
         ),
         "port": Field(PORT, "Port of that proxy on the gateways' fabric addresses.", 3128),
-        "item_megabytes": Field(Integer(1, 4096), "Largest item, in MiB.", 64),
+        "item_megabytes": Field(
+            Integer(1, 4096),
+            "Largest item got by URL, in MiB. One inside a request is held to gateway.limits.body_bytes.",
+            64,
+        ),
         "item_seconds": Field(Integer(1, 3600), "Longest time one connection through that proxy may last.", 60),
         "proxy": Field(PROXY, "A forward proxy of your own that leads to those hosts; the gateways then have none."),
     },
