@@ -35,7 +35,7 @@ PLACES = {
     "stranger": "stranger",
 }
 # All a fault opens is among these; the scan of every port is tested once, in test_1_clean.py.
-PORTS = "22,443,8000-8001,8081,8265,9000-9001,9443,9999"
+PORTS = "22,443,8000-8001,8081,8265,9000-9001,9100,9443,9999"
 WAIVED = [
     {
         "rule": "release-old",
@@ -135,29 +135,27 @@ class Audit:
             self.node(name), "audit_reach", {"observer": name, "standing": PLACES[name], "targets": targets, **limits}
         )
 
-    def ask(self, plain: bool = False) -> None:
-        """Ask the servers again, from the observer; ``plain`` leaves the disguises out."""
+    def ask(self, place: str = "observer", limits: bool = False) -> None:
+        """Ask the servers again from a place: the observer asks for routes, a gateway looks at its engines. ``limits`` are tried too."""
         reach = [found["evidence"] for found in self.reaches.values()]
         key = next(iter(self.keys), None)
-        asked = questions.asks("observer", self.hosts, self.standing["plans"], reach, key)
-        if plain:
-            asked["requests"] = {
-                name: [one for one in some if one["form"] == "plain"] for name, some in asked["requests"].items()
-            }
+        asked = questions.asks(place, self.hosts, self.standing["plans"], reach, key, limits)
         # One address of the gateway is enough for what does not depend on it.
         endpoints = [{"tls": "auto", **one} for one in asked["endpoints"] if ":" not in one["address"]]
-        limits = {"at_once": 16, "rate": 400, "timeout": 5}
         params = {
-            "observer": "observer",
-            "standing": "observer",
+            "observer": place,
+            "standing": PLACES[place],
             "authority": self.authority,
             "keys": self.keys,
-            **limits,
+            "at_once": 16,
+            "rate": 400,
+            "timeout": 5,
+            "limit": 300,
         }
         found = collect(
-            self.node("observer"), "audit_routes", {**params, "endpoints": endpoints, "requests": asked["requests"]}
+            self.node(place), "audit_routes", {**params, "endpoints": endpoints, "requests": asked["requests"]}
         )
-        self.answers["observer"] = {"evidence": found}
+        self.answers[place] = {"evidence": found}
 
     @property
     def hosts(self) -> dict[str, Any]:
@@ -169,24 +167,30 @@ class Audit:
         self.look(*HOSTS)
         self.reach(*PLACES)
         self.ask()
+        self.ask("gateway")
 
     def copy(self) -> Audit:
         """Return an audit with the same evidence, to be taken again in parts."""
         parts = {name: dict(getattr(self, name)) for name in ("looks", "reaches", "answers")}
         return Audit(self.node, self.standing, self.authority, self.keys, **parts)
 
-    def result(self) -> dict[str, Any]:
+    def result(self, waived: Sequence[Mapping[str, Any]] = WAIVED) -> dict[str, Any]:
         """Return what the judge says about it."""
         now = datetime.datetime.now(datetime.UTC)
         evidence = gathered(self.looks, self.reaches, self.answers, now)
         digests = {digest: name for name, digest in self.standing["digests"].items()}
-        return judge(evidence, self.standing["plans"], read(WAIVED), digests, now.date())
+        return judge(evidence, self.standing["plans"], read(waived), digests, now.date())
 
-    def findings(self) -> list[dict[str, Any]]:
+    def findings(self, waived: Sequence[Mapping[str, Any]] = WAIVED) -> list[dict[str, Any]]:
         """Return the findings of the cluster's hosts that no waiver covers."""
-        return [
-            one for one in self.result()["findings"] if not one["waived"] and one["host"] not in ("foreign", "stranger")
-        ]
+        found = self.result(waived)["findings"]
+        return [one for one in found if not one["waived"] and one["host"] not in ("foreign", "stranger")]
+
+
+def signature(finding: Mapping[str, Any]) -> str:
+    """Return what tells a finding from every other on its host, as found.yml names it."""
+    rule = f" {finding['rule']}" if finding["rule"] else ""
+    return f"{finding['control']}{rule}: {finding['place']}"
 
 
 def told(findings: Sequence[Mapping[str, Any]]) -> str:

@@ -20,7 +20,7 @@ version_added: 0.1.0
 author: hardened.vllm maintainers (@hardened-vllm)
 description:
   - A host that gave no answer is named with the reason, so that nobody takes what was not looked at for good.
-positional: _input, reaches, answers, missing
+positional: _input, reaches, answers, standings, missing
 options:
   _input:
     description: Results of M(hardened.vllm.audit_host) by inventory name, as they were registered.
@@ -34,6 +34,11 @@ options:
     description: Results of M(hardened.vllm.audit_routes) by the place that asked.
     type: dict
     default: {}
+  standings:
+    description: >-
+      What each place was asked as (C(standing) of M(hardened.vllm.audit_reach)), by name; C(controller) for others. What a place returns under another
+      standing does not count. Not compared when left out.
+    type: dict
   missing:
     description: What P(hardened.vllm.audit_plans#filter) says is missing.
     type: list
@@ -54,10 +59,14 @@ _value:
 """
 
 
-def _audit_evidence(looks: Any, reaches: Any = None, answers: Any = None, missing: Any = None) -> Evidence:
+def _audit_evidence(
+    looks: Any, reaches: Any = None, answers: Any = None, standings: Any = None, missing: Any = None
+) -> Evidence:
     name = "audit_evidence"
-    given = [need_mapping(value or {}, what, name) for value, what in ((reaches, "reaches"), (answers, "answers"))]
-    found = gathered(need_mapping(looks, "the input", name), *given, datetime.datetime.now(datetime.UTC))
+    parts = ((looks, "the input"), (reaches or {}, "reaches"), (answers or {}, "answers"))
+    given = [need_mapping(value, what, name) for value, what in parts]
+    known = None if standings is None else need_mapping(standings, "standings", name)
+    found = gathered(given[0], given[1], given[2], datetime.datetime.now(datetime.UTC), known)
     return {**found, "missing": [*found["missing"], *(missing or ())]}
 
 

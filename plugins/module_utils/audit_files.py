@@ -56,13 +56,14 @@ def look(root: str, path: str, asked: str, digest: bool) -> Dict[str, Any]:
 
 def _digest(place: str) -> Optional[str]:
     # Reading would move the time of last access, which the owner alone may forbid.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | getattr(os, "O_NOATIME", 0)
+    # Nor does a FIFO put there meanwhile hold this up.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | getattr(os, "O_NOATIME", 0)
     try:
         number = os.open(place, flags)
     except PermissionError:
         return None
     with os.fdopen(number, "rb") as handle:
-        return hashlib.sha256(handle.read()).hexdigest()
+        return hashlib.sha256(handle.read(DIGEST_BYTES + 1)).hexdigest()
 
 
 def listed(root: str, paths: Iterable[str], unknown: List[Dict[str, str]], digest: bool = True) -> List[Dict[str, Any]]:

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import re
+import stat
 from typing import Any, Dict, Iterable, List, Optional
 
 from ansible_collections.hardened.vllm.plugins.module_utils import audit_secrets
@@ -125,7 +126,7 @@ def proxies(proc: str, processes: Iterable[Process], unknown: List[Dict[str, str
             for path in sorted(glob.glob(base + pattern))[:64]:
                 shown = path[len(base) :]
                 try:
-                    text = read_text(path)
+                    text = read_text(path, lambda state, process=process: may_read(process, state))  # type: ignore[misc]
                 except Unknown as error:
                     unknown.append({"fact": "proxies:%s" % shown, "reason": str(error)})
                     continue
@@ -134,3 +135,13 @@ def proxies(proc: str, processes: Iterable[Process], unknown: List[Dict[str, str
                     continue
                 found.setdefault(shown, {"path": shown, "text": audit_secrets.text(text)})
     return [found[path] for path in sorted(found)]
+
+
+def may_read(process: Process, state: os.stat_result) -> bool:
+    """Tell whether a process could read a file: any user may start a process that calls itself nginx and names a file of root's."""
+    if process.uid == 0 or state.st_mode & stat.S_IROTH:
+        return True
+    if state.st_uid == process.uid:
+        return bool(state.st_mode & stat.S_IRUSR)
+    groups = process.status.get("Gid", "").split()[1:2] + process.status.get("Groups", "").split()
+    return bool(state.st_mode & stat.S_IRGRP) and str(state.st_gid) in groups

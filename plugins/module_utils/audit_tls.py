@@ -87,6 +87,14 @@ def matches(pattern: str, name: str) -> bool:
 
 def certificate(encoded: bytes) -> Dict[str, Any]:
     """Return subject, issuer, names, times and digest of a DER certificate. Raises ValueError for what is none."""
+    try:
+        return _certificate(encoded)
+    except (IndexError, StopIteration, OverflowError) as error:
+        # OpenSSL looks into no extension before somebody asks for it, so a server may send one that ends too early.
+        raise ValueError("the certificate lacks a part: %s" % type(error).__name__) from None
+
+
+def _certificate(encoded: bytes) -> Dict[str, Any]:
     fields = list(_parts(next(_parts(next(_parts(encoded))[1]))[1]))
     # An optional version, then serial number, algorithm, issuer, validity, subject, key, and what version 3 adds.
     if fields[0][0] == 0xA0:

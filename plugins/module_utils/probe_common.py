@@ -6,11 +6,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
+import threading
 from typing import Any, Callable, Dict, List, Optional
 
 # Administrative directories are missing from the PATH of unprivileged logins.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"])
+
+
+# A longer text is none of those a probe reads.
+MOST_CHARACTERS = 64 << 20
 
 
 class Unknown(Exception):
@@ -52,13 +58,23 @@ def run(argv: List[str], timeout: float = 15.0, accept: tuple = (0,)) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def read_text(path: str) -> str:
-    """Content of a text file; Unknown when it is missing or unreadable."""
+def read_text(path: str, allowed: Callable[[os.stat_result], bool] = lambda _state: True) -> str:
+    """Content of a text file; Unknown when it is missing, unreadable, no regular file or not `allowed`."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read()
+        # A FIFO in the place of a file would otherwise hold up whoever opens it.
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(number, encoding="utf-8", errors="replace") as handle:
+            state = os.fstat(number)
+            if not stat.S_ISREG(state.st_mode):
+                raise Unknown("%s cannot be read: it is no regular file" % path)
+            if not allowed(state):
+                raise Unknown("%s is not read: who names it may not read it" % path)
+            text = handle.read(MOST_CHARACTERS + 1)
     except OSError as error:
         raise Unknown("%s cannot be read: %s" % (path, error.strerror)) from None
+    if len(text) > MOST_CHARACTERS:
+        raise Unknown("%s cannot be read: it is longer than %d characters" % (path, MOST_CHARACTERS))
+    return text
 
 
 def read_optional(path: str) -> str:
@@ -98,3 +114,35 @@ class Collector:
     def note(self, name: str, reason: str) -> None:
         """Say that `name` is not (fully) known."""
         self.unknown.append({"fact": name, "reason": reason})
+
+
+class Timed(Collector):
+    """Gathers facts each of which may take so many seconds; one that takes longer is not known."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def add(self, name: str, fact: Callable[..., Any], *args: Any, **kwargs: Any) -> Optional[Any]:
+        """Store `fact(*args, **kwargs)` under `name` and return it."""
+        return super().add(name, lambda: limited(self.seconds, lambda: fact(*args, **kwargs)))
+
+
+def limited(seconds: float, fact: Callable[[], Any]) -> Any:
+    """Return `fact()`; Unknown when it takes longer. What hangs in the kernel holds up a thread that ends with the process."""
+    answer: Dict[str, Any] = {}
+
+    def run_it() -> None:
+        try:
+            answer["value"] = fact()
+        except Exception as error:  # the caller's, not this thread's
+            answer["error"] = error
+
+    thread = threading.Thread(target=run_it, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if "error" in answer:
+        raise answer["error"]
+    if "value" not in answer:
+        raise Unknown("it took longer than %d seconds" % seconds)
+    return answer["value"]

@@ -104,9 +104,11 @@ from ansible_collections.hardened.vllm.plugins.module_utils import (
     probe_host,
     probe_network,
 )
-from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Collector, Unknown, under
+from ansible_collections.hardened.vllm.plugins.module_utils.probe_common import Timed, Unknown, under
 
 FORMAT = 1
+# A dead mount, or a file system of somebody who means it, may never answer.
+FACT_SECONDS = 120
 OWN_PATHS = (
     "/etc/hardened-vllm",
     "/var/lib/hardened-vllm",
@@ -188,7 +190,7 @@ def files(root, params, units, found, proxies, unknown):
 def collect(params, root="/"):
     """All evidence of this host."""
     started = time.time()
-    gather = Collector()
+    gather = Timed(FACT_SECONDS)
     unknown = gather.unknown
     proc = under(root, "/proc")
     facts = gather.facts
@@ -206,7 +208,7 @@ def collect(params, root="/"):
     gather.add("listeners", _needing(spaces, audit_sockets.listeners), proc, table, spaces, unknown)
     if table is not None:
         concerned = sorted((process for process in processes if process.kind), key=lambda process: process.pid)
-        facts["processes"] = [audit_processes.facts(proc, process, unknown) for process in concerned]
+        gather.add("processes", lambda: [audit_processes.facts(proc, process, unknown) for process in concerned])
     gather.add("nftables", audit_force.nftables, root)
     gather.add("legacy_tables", audit_force.legacy_tables, root)
     gather.add("units", lambda: audit_force.units(audit_force.unit_names(root, processes)))
@@ -218,7 +220,16 @@ def collect(params, root="/"):
     gather.add("packages", probe_host.packages, params["packages"])
     facts["seconds"] = round(time.time() - started, 2)
     facts["unknown"] = unknown
-    return facts
+    return in_unicode(facts)
+
+
+def in_unicode(value):
+    """``value``, JSON types, whose texts can be sent: who may make a file may give it a name that is no UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {in_unicode(key): in_unicode(inner) for key, inner in value.items()}
+    return [in_unicode(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _needing(needed, read):

@@ -78,6 +78,10 @@ options:
     description: Seconds to wait for an answer.
     type: float
     default: 5
+  limit:
+    description: Seconds after which asking ends. Of a server that was not asked everything by then no answer is told; C(unknown) names it.
+    type: float
+    default: 300
 """
 
 EXAMPLES = r"""
@@ -125,6 +129,7 @@ evidence:
     unknown: []
 """
 
+import itertools
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,8 +141,10 @@ ASKED = ("method", "path", "target", "form", "key")
 PLAIN = {"method": "GET", "path": "/", "target": "/", "form": "plain", "key": "none"}
 
 
-def look_at(endpoint, authority, timeout):
-    """Return an endpoint as evidence: its TLS, and whether it takes HTTP without."""
+def look_at(endpoint, authority, timeout, deadline):
+    """Return an endpoint as evidence: its TLS, and whether it takes HTTP without; None when the time is over."""
+    if time.monotonic() > deadline:
+        return None
     found = {
         "host": endpoint["host"],
         "address": endpoint["address"],
@@ -171,38 +178,54 @@ def collect(params):
     keys = {"none": "", "wrong": "sk-wrong-%s" % secrets.token_hex(16), **params["keys"]}
     check(params, keys)
     pace = audit_pace.Pace(params["rate"])
+    deadline = time.monotonic() + params["limit"]
+    asked = in_turns((endpoint["host"], endpoint) for endpoint in params["endpoints"])
     with ThreadPoolExecutor(params["at_once"]) as pool:
-        looks = [
-            pool.submit(look_at, endpoint, params["authority"], params["timeout"]) for endpoint in params["endpoints"]
-        ]
-        endpoints = [look.result() for look in looks]
+        looks = list(pool.map(lambda one: look_at(one, params["authority"], params["timeout"], deadline), asked))
         jobs = []
-        for endpoint, seen in zip(params["endpoints"], endpoints):  # noqa: B905 - strict needs Python 3.10
-            if seen["tls"] or seen["speaks"]["plain"]:
+        for endpoint, seen in zip(asked, looks):  # noqa: B905 - strict needs Python 3.10
+            if seen is not None and (seen["tls"] or seen["speaks"]["plain"]):
                 target = {**endpoint, "tls": seen["tls"]}
                 for name in endpoint["ask"]:
                     for index, request in enumerate(params["requests"][name]):
-                        jobs.append((target, "%s/%d" % (name, index), request))
-        answers = audit_pace.done(pool, pace, jobs, lambda turn, job: answer_of(turn, keys, params["timeout"], *job))
-    silent = [seen for seen in endpoints if not seen["tls"] and not seen["speaks"]["plain"]]
+                        jobs.append((endpoint["host"], (target, "%s/%d" % (name, index), request)))
+        jobs = in_turns(jobs)
+        answers = audit_pace.done(
+            pool, pace, jobs, lambda turn, job: answer_of(turn, keys, params["timeout"], deadline, *job)
+        )
+    # Half of the answers of a server would look like the whole.
+    late = {(one["address"], one["port"]) for one, seen in zip(asked, looks) if seen is None}  # noqa: B905
+    late |= {(job[0]["address"], job[0]["port"]) for job, answer in zip(jobs, answers) if answer is None}  # noqa: B905
+    endpoints = [seen for seen in looks if seen is not None]
+    silent = {
+        (seen["address"], seen["port"]): "neither TLS nor HTTP is spoken there: %s" % (seen["error"] or "no answer")
+        for seen in endpoints
+        if not seen["tls"] and not seen["speaks"]["plain"]
+    }
+    reasons = {**silent, **dict.fromkeys(late, "the time for asking was over")}
     return audit_place.document(
         "routes",
         params,
         started,
         endpoints=endpoints,
-        answers=answers,
-        unknown=[
-            {
-                "fact": "answers:%s:%d" % (seen["address"], seen["port"]),
-                "reason": "neither TLS nor HTTP is spoken there: %s" % (seen["error"] or "no answer"),
-            }
-            for seen in silent
-        ],
+        answers=[one for one in answers if one is not None and (one["address"], one["port"]) not in late],
+        unknown=[{"fact": "answers:%s:%d" % at, "reason": reason} for at, reason in sorted(reasons.items())],
     )
 
 
-def answer_of(pace, keys, timeout, endpoint, number, request):
-    """Ask, and return the answer as evidence."""
+def in_turns(named):
+    """Return what follows each name so that the names take turns: who has a lot holds nobody else up."""
+    columns = {}
+    for name, item in named:
+        columns.setdefault(name, []).append(item)
+    rows = itertools.zip_longest(*columns.values())
+    return [item for row in rows for item in row if item is not None]
+
+
+def answer_of(pace, keys, timeout, deadline, endpoint, number, request):
+    """Ask, and return the answer as evidence; None when the time is over."""
+    if time.monotonic() > deadline:
+        return None
     pace.wait()
     answer = audit_http.ask(endpoint, request, keys[request["key"]], timeout)
     place = {name: endpoint[name] for name in ("host", "address", "port")}
@@ -257,6 +280,7 @@ def main():
             "at_once": {"type": "int", "default": 16},
             "rate": {"type": "int", "default": 200},
             "timeout": {"type": "float", "default": 5},
+            "limit": {"type": "float", "default": 300},
         },
         supports_check_mode=True,
     )

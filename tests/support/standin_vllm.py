@@ -5,7 +5,7 @@
 ``serve MODEL --stand-in-ranks N --host H --port P --config FILE`` answers completions and counts tokens per rank; for all
 ranks but the first it needs the ``--stand-in-peer`` H, where ``--headless --host H`` listens. ``--stand-in-fails-after S``
 serves nobody and ends with status 3. Without --stand-in-ranks it says that it is no vLLM and ends with status 3. Other options of vLLM are
-accepted and ignored.
+accepted and ignored. With ``--ssl-keyfile``, ``--ssl-certfile``, ``--ssl-ca-certs`` and ``--ssl-cert-reqs`` it speaks TLS as vLLM does.
 
 Told to end, it lets the requests it has end within ``--shutdown-timeout`` seconds and answers new ones with status 500, as vLLM 0.32.0 does.
 
@@ -22,6 +22,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -129,6 +130,15 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 256
 
+    def encrypt(self, given: argparse.Namespace) -> None:
+        """Speak TLS. Handshakes are the threads', so that a client who never ends one holds nobody up."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(given.ssl_certfile, given.ssl_keyfile)
+        if given.ssl_ca_certs:
+            context.load_verify_locations(given.ssl_ca_certs)
+        context.verify_mode = ssl.VerifyMode(given.ssl_cert_reqs)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
 
 def fail(seconds: float) -> None:
     """Wait as if loading, then end the process as if loading had failed."""
@@ -167,6 +177,9 @@ def main() -> None:
     parser.add_argument("--host")
     parser.add_argument("--port", type=int)
     parser.add_argument("--config", type=Path)
+    for name in ("--ssl-keyfile", "--ssl-certfile", "--ssl-ca-certs"):
+        parser.add_argument(name)
+    parser.add_argument("--ssl-cert-reqs", type=int, default=ssl.CERT_NONE)
     given, _others = parser.parse_known_args()
     if given.stand_in_ranks is None:
         print("RuntimeError: this is no vLLM, only its stand-in", flush=True)
@@ -185,7 +198,10 @@ def main() -> None:
     Handler.tokens = dict.fromkeys(range(given.stand_in_ranks), 0)
     ending = threading.Thread(target=leave, args=(given.shutdown_timeout,), daemon=True)
     signal.signal(signal.SIGTERM, lambda *_told: ending.is_alive() or ending.start())
-    Server((given.host, given.port), Handler).serve_forever()
+    server = Server((given.host, given.port), Handler)
+    if given.ssl_certfile:
+        server.encrypt(given)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

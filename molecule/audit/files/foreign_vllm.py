@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plays a vLLM started as its documentation says, on a host nobody hardened: its routes without a key, and a side channel.
 
-Takes vLLM's arguments; only --port counts. Standard library only.
+Takes vLLM's arguments; only --port counts, and VLLM_NIXL_SIDE_CHANNEL_PORT. Standard library only.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Listen until the end."""
     port = int(sys.argv[sys.argv.index("--port") + 1]) if "--port" in sys.argv else 8000
-    channel = socket.create_server(("0.0.0.0", 5600))  # noqa: S104 - that is the fault
+    channel = socket.create_server(("0.0.0.0", int(os.environ.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "5600"))))  # noqa: S104 - that is the fault
     ThreadingHTTPServer(("0.0.0.0", port), Handler).serve_forever()  # noqa: S104
     channel.close()
 

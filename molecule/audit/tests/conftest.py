@@ -79,7 +79,9 @@ def reports(lab_inventory: Path, directory: Path, tmp_path_factory: pytest.TempP
     command += ["-e", f"audit_report_dir={place}", "-e", f"audit_authority={directory / 'tls/ca.pem'}"]
     command += [
         "-e",
-        json.dumps({"audit_strangers": ["stranger"], "audit_ports": "1-1024,5600,8000-9999", "audit_fail_on": "never"}),
+        json.dumps(
+            {"audit_strangers": ["stranger"], "audit_ports": "1-1024,5600,5700,8000-9999", "audit_fail_on": "never"}
+        ),
     ]
     command += ["-e", "audit_tenant_key=tenants/acme/k1", "-e", f"audit_signing_key={key}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)

@@ -16,7 +16,8 @@ def test_nothing_is_found_on_the_clean_cluster(clean: Audit) -> None:
 
 
 def test_every_port_is_tried(console: Callable[[str], Console]) -> None:
-    addresses = {"10.231.3.20": [443], "fd77:6f3::20": [443], "10.231.3.60": [22, 5600, 8000, 8081, 8265, 9000]}
+    foreign = [22, 5600, 5700, 8000, 8081, 8100, 8265, 9000]
+    addresses = {"10.231.3.20": [443], "fd77:6f3::20": [443], "10.231.3.60": foreign}
     targets = [{"host": "x", "address": address, "tcp": "1-65535", "udp": "443"} for address in addresses]
     limits = {"rate": 20000, "at_once": 16000, "timeout": 1.5, "limit": 200}
     found = collect(
@@ -27,6 +28,23 @@ def test_every_port_is_tried(console: Callable[[str], Console]) -> None:
     rows = {(row["address"], row["protocol"]): row for row in found["reached"]}
     assert {address: rows[address, "tcp"]["open"] for address in addresses} == addresses
     assert rows["10.231.3.20", "tcp"]["filtered"] == "1-442,444-65535"
-    assert rows["10.231.3.60", "tcp"]["refused"] == "1-21,23-5599,5601-7999,8001-8080,8082-8264,8266-8999,9001-65535"
+    assert (
+        rows["10.231.3.60", "tcp"]["refused"]
+        == "1-21,23-5599,5601-5699,5701-7999,8001-8080,8082-8099,8101-8264,8266-8999,9001-65535"
+    )
     assert {row["untried"] for row in found["reached"]} == {""}
     assert rows["10.231.3.60", "udp"]["refused"] == "443"
+
+
+def test_limits_are_tried_and_hold(clean: Audit, console: Callable[[str], Console]) -> None:
+    audit = clean.copy()
+    try:
+        audit.ask(limits=True)
+    finally:
+        # What the gateway counted of this place would answer the questions of others.
+        console("gateway").shell("systemctl restart hardened-vllm-gateway.service")
+    assert audit.findings() == []
+    said = {
+        one["outcome"] for one in audit.result()["outcomes"] if one["control"] == "GW-08" and one["host"] == "gateway"
+    }
+    assert said == {"passed"}

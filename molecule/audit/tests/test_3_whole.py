@@ -22,6 +22,20 @@ from lab.testing import Console
 TRACES = (
     r"^/(?:proc|sys|dev|run|tmp)(?:/|$)|^/var/log/(?:journal|wtmp|lastlog|btmp)|^/var/lib/systemd/linger|^/var/tmp$"
 )
+MARK = "zq7xmark"
+PROMPT = f"a prompt {MARK} that nobody else shall read"
+# Twice: each engine has it once.
+PROMPTS = """
+import http.client, json, ssl, sys
+body = json.dumps({"model": "stand-in", "prompt": sys.argv[1], "user": sys.argv[1]})
+headers = {"Authorization": "Bearer " + sys.stdin.read().strip(), "Content-Type": "application/json"}
+for _ in range(2):
+    client = http.client.HTTPSConnection("10.231.3.20", context=ssl._create_unverified_context())
+    client.request("POST", "/v1/completions?marked=" + sys.argv[1].replace(" ", "+"), body, {**headers, "Host": "gateway.example.org"})
+    answer = client.getresponse()
+    answer.read()
+    print(answer.status)
+"""
 SNAPSHOT = r"""
 find / -xdev -printf '%p %y %m %U:%G %s %T@ %C@\n' | sort
 systemctl list-unit-files --type=service,socket,timer,path,mount,target --no-pager --no-legend
@@ -41,11 +55,14 @@ def snapshot(node: Console) -> list[str]:
 def run(console: Callable[[str], Console], request: pytest.FixtureRequest) -> dict[str, Any]:
     """A whole run, with every node's state before and after it."""
     names = ("foreign", "engine1", "gateway")
+    key = (request.getfixturevalue("directory") / "secrets/tenants/acme/k1.key").read_text()
+    prompted = console("observer").run("python3", "-c", PROMPTS, PROMPT, given=key)
     before = {name: snapshot(console(name)) for name in names}
     place, text = request.getfixturevalue("reports")
     after = {name: snapshot(console(name)) for name in names}
     return {
         "before": before,
+        "prompted": prompted,
         "after": after,
         "place": place,
         "text": text,
@@ -114,21 +131,26 @@ def test_monitors_look_and_find_their_door_only(run: dict[str, Any]) -> None:
     assert ("GW-02", "gateway") in passed
 
 
-def test_a_gateway_sees_that_its_engines_speak_plainly_where_tls_is_declared(lab_name: str, tmp_path: Path) -> None:
-    options = ("--tags=audit_routes", "--limit=vllm_nodes,gateway,observer")
-    given = {"audit_report_dir": str(tmp_path), "audit_ports": "443", "audit_fail_on": "never"}
-    done = runs.play(
-        lab_name,
-        ROOT / "playbooks/audit.yml",
-        *options,
-        timeout=200,
-        audit_scenario_engine_tls={"client": True},
-        **given,
-    )
-    assert done.code == 0, done.text
-    found = json.loads((tmp_path / "report.json").read_text())["findings"]
-    plain = {(one["host"], one["found"]) for one in found if one["control"] == "GW-11"}
-    assert plain == {(name, "plain HTTP is answered") for name in ("engine1", "engine2")}
+def test_a_gateway_looks_at_the_tls_of_its_engines(run: dict[str, Any]) -> None:
+    passed = {(one["control"], one["host"]) for one in run["result"]["outcomes"] if one["outcome"] == "passed"}
+    assert {("GW-11", "engine1"), ("GW-11", "engine2")} <= passed
+
+
+def test_a_server_somebody_left_running_is_found_as_well(run: dict[str, Any]) -> None:
+    """It has no unit of its own, only the session of the login that started it."""
+    servers = [one for host in run["result"]["hosts"] if host["name"] == "foreign" for one in host["servers"]]
+    assert any((one["unit"] or "").startswith("session-") for one in servers), servers
+    places = {
+        one["place"] for one in run["result"]["findings"] if one["host"] == "foreign" and one["control"] == "OUT-03"
+    }
+    for port in (5700, 8100):
+        assert f"tcp {port} at 10.231.3.60, observer (observer)" in places
+
+
+def test_no_prompt_is_in_what_is_written(run: dict[str, Any]) -> None:
+    assert run["prompted"].split() == ["200"] * 2, "the engines did not get the prompt"
+    texts = {path.name: path.read_text() for path in run["place"].iterdir()} | {"terminal": run["text"]}
+    assert not [name for name, text in texts.items() if MARK in text]
 
 
 def test_no_secret_is_in_what_is_written(run: dict[str, Any], directory: Path) -> None:

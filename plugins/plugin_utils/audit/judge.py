@@ -23,6 +23,8 @@ from .waivers import Waiver
 
 # How many places a passed control names, and reasons one that was not checked.
 SHOWN = 4
+# How many findings of a control a host may have, so that one host cannot fill the report of all.
+MOST = 200
 
 
 def judge(
@@ -84,7 +86,7 @@ def _outcome(
     mine = [one for name in control.checks for one in said[name] if one.control in ("", control.id)]
     # What the linter finds comes from one check and belongs to many controls.
     every = [one for each in said.values() for one in each if isinstance(one, Finding) and one.control == control.id]
-    found = {one.id: one for one in sorted(every, key=lambda one: one.severity)}
+    found = {one.id: one for one in _most(view, control, sorted(every, key=lambda one: one.severity))}
     covered = [(one, _covering(one, waivers, view.today)) for one in found.values()]
     used.update(waiver for _one, waiver in covered if waiver is not None)
     bad = [(one, waiver) for one, waiver in covered if one.severity > Severity.INFO]
@@ -114,6 +116,20 @@ def _outcome(
         "looked_at": _few(looked),
         "findings": [one.id for one, _waiver in covered],
     }, covered
+
+
+def _most(view: View, control: Control, found: list[Finding]) -> list[Finding]:
+    """Return the worst of many findings, and one that says how many there are."""
+    if len(found) <= MOST:
+        return found
+    told = view.finding(
+        control.id,
+        "all of them",
+        f"{len(found)} findings, of which {MOST} are told",
+        "none",
+        severity=max(one.severity for one in found),
+    )
+    return [*found[-MOST:], told]
 
 
 def _few(texts: Iterable[str]) -> list[str]:

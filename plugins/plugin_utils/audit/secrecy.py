@@ -16,9 +16,11 @@ _SHAPES = (
     re.compile(r"(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{6,}"),
     re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"),
     re.compile(
-        r"(?i)(?<![A-Za-z0-9])(?:[a-z0-9_-]*(?:password|passwd|secret|api[-_]?key|token)[=: ]+[\"']?)(?!sha256:)([^\s\"',;]{8,})"
+        r"(?i)(?<![A-Za-z0-9_-])(?:[a-z0-9_-]*(?:password|passwd|secret|api[-_]?key|token)[=: ]+[\"']?)(?!sha256:)([^\s\"',;]{8,})"
     ),
 )
+# Texts of a result are sentences, and may hold what a host likes.
+MOST_CHARACTERS = 4000
 _WORD = re.compile(r"[A-Za-z0-9._~+/=-]{8,}")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{12})[0-9a-f]{52}")
 
@@ -29,7 +31,10 @@ def digest(value: str) -> str:
 
 
 def reduced(value: str, secrets: Mapping[str, str]) -> str:
-    """Return ``value`` without secrets; ``secrets`` maps digests (64 digits) to the names of those that are known."""
+    """Return ``value`` without secrets, cut where it is long; ``secrets`` maps digests (64 digits) to the names of those that are known."""
+    if len(value) > MOST_CHARACTERS:
+        # Not within a word: half a secret has another digest.
+        value = f"{re.sub(r'[^ ]*$', '', value[:MOST_CHARACTERS])}... ({len(value)} characters)"
     for shape in _SHAPES:
         value = shape.sub(lambda found: found[0].replace(found[found.re.groups], digest(found[found.re.groups])), value)
     if secrets:

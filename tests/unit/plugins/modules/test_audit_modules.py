@@ -97,7 +97,7 @@ def routes(port: int, **changed: Any) -> dict[str, Any]:
     request = {"method": "GET", "path": "/v1/models", "target": "/v1/models", "form": "plain"}
     asked = [{**request, "key": key} for key in ("right", "none", "wrong")]
     endpoint = {"host": "here", "address": "127.0.0.1", "port": port, "tls": "auto", "server_name": "", "ask": ["all"]}
-    limits = {"at_once": 2, "rate": 100, "timeout": 3, "authority": ""}
+    limits = {"at_once": 2, "rate": 100, "timeout": 3, "limit": 60, "authority": ""}
     return {
         "observer": "me",
         "standing": "observer",

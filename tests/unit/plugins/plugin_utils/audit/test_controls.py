@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,44 @@ NSA = {
     "Enforce strict access controls",
     "Implement robust logging and monitoring",
     "Update and patch regularly",
+}
+# What can be declared and is the switch of no control, with all below it: the reason.
+NO_CONTROL = {
+    "name": "names the cluster",
+    "topology": "how ranks are spread; what that opens is NET-03's",
+    "model": "what is served; HOST-02 looks at its files whatever it is",
+    "networks": "where hosts are; the plan's addresses come from it, and every NET control compares with those",
+    "install": "where the code comes from; HOST-02 and VER-02 look at what is there",
+    "engine.port": "a number; NET-02 holds whichever it is",
+    "engine.master_port": "a number; NET-03 holds whichever it is",
+    "engine.data_parallel_port": "a number; NET-03 holds whichever it is",
+    "engine.nodes_per_engine": "how ranks are spread",
+    "engine.engines_per_node": "how ranks are spread",
+    "engine.ranks_per_node": "how ranks are spread",
+    "engine.accelerators_per_rank": "how ranks are spread",
+    "engine.load_balancing": "how ranks are spread",
+    "engine.ray": "numbers of ports; NET-03 holds whichever they are",
+    "engine.arguments": "the operator's own; every ENG control judges the process with them",
+    "engine.environment": "the operator's own; every ENG control judges the process with them",
+    "engine.max_sequences": "a size; ENG-11 asks for limits and not for which",
+    "engine.media_items": "a size; ENG-11 asks for limits and not for which",
+    "engine.devices": "which accelerators the sandbox lets in; ENG-17 asks that there is one",
+    "engine.memory_max": "a size",
+    "engine.ready_timeout_seconds": "patience",
+    "cache": "where keys and values rest; ENG-15 and NET-06 judge it",
+    "events": "who may read events; NET-03 judges its port",
+    "media.resolvers": "NET-08 compares with the plan, of which this is a part",
+    "media.port": "a number; NET-08 holds whichever it is",
+    "media.item_megabytes": "a size",
+    "media.item_seconds": "patience",
+    "media.proxy": "NET-06 and NET-08 compare with the plan, of which this is a part",
+    "gateway.network": "where the door is; GW-01 compares with the plan",
+    "gateway.server_name": "GW-06 compares the certificate with it",
+    "gateway.syslog": "a copy of the log that GW-10 looks at",
+    "gateway.balancing": "which engine answers",
+    "gateway.cors_origins": "which pages may call; keys are asked for all the same (GW-05)",
+    "admin.ssh_port": "a number; NET-04 holds whichever it is",
+    "waivers": "what is accepted for a while; the report lists every one of them",
 }
 
 
@@ -72,6 +111,30 @@ def test_its_switch_exists(control: Control) -> None:
         kind = record.fields[name].kind
         inner = kind.kind if isinstance(kind, ListOf) else kind
         record = inner if isinstance(inner, Record) else Record("", {})
+
+
+def _leaves(record: Record, path: str = "") -> Iterator[str]:
+    for name, field in record.fields.items():
+        inner = field.kind.kind if isinstance(field.kind, ListOf) else field.kind
+        if isinstance(inner, Record):
+            yield from _leaves(inner, f"{path}{name}.")
+        else:
+            yield path + name
+
+
+def _above(path: str) -> set[str]:
+    parts = path.split(".")
+    return {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+
+
+def test_every_switch_has_a_control_or_a_reason() -> None:
+    switches = {control.switch.removeprefix("vllm_cluster.") for control in CONTROLS}
+    leaves = set(_leaves(CLUSTER))
+    left = {path for path in leaves if not _above(path) & (switches | set(NO_CONTROL))}
+    assert left == set(), "no control names these as its switch; name one, or say in NO_CONTROL why there is none"
+    without = {path for path in leaves if not _above(path) & switches}
+    used = {name for path in without for name in _above(path) & set(NO_CONTROL)}
+    assert set(NO_CONTROL) - used == set(), "these have a control by now, or are gone"
 
 
 def test_the_checks_are_those_of_the_controls() -> None:
