@@ -62,7 +62,7 @@ OPEN = """
 WHOLE = """
 ## The report for the terminal
 
-```
+```text
 {text}```
 """
 
