@@ -109,7 +109,12 @@ def _picture(made: Mapping[str, Any]) -> Iterator[str]:
 
 def _members(made: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the sources of the picture are, by host where they are hosts."""
-    hosts = {address: name for name, host in made["hosts"].items() for own in host["addresses"].values() for address in own.values()}
+    hosts = {
+        address: name
+        for name, host in made["hosts"].items()
+        for own in host["addresses"].values()
+        for address in own.values()
+    }
     listeners = (item for host in made["hosts"].values() for item in host["listeners"] if item["name"] != "ssh")
     for name in sorted({who for item in listeners for who in item["from"]} - {"everyone"}):
         blocks = (one for family in made["sets"][name].values() for one in family)

@@ -63,13 +63,20 @@ def test_it_is_built_and_installed(tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns(".git", ".venv", ".lab", ".cache", ".*_cache", "__pycache__", "*.tar.gz")
     shutil.copytree(ROOT, checkout, symlinks=True, ignore=ignored)
     (checkout / ".venv").symlink_to(ROOT / ".venv")
-    own = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed"), "ANSIBLE_HOME": str(tmp_path / "home")}
+    own = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed"),
+        "ANSIBLE_HOME": str(tmp_path / "home"),
+    }
     # The environment is there already; make would compare it with that of another place.
     build = [*shlex.split(the("make build")), "--old-file=venv"]
     for argv in (build, shlex.split(the("ansible-galaxy"))):
         done = subprocess.run(argv, cwd=checkout, env=own, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert the("ansible-galaxy") in subprocess.run(build, cwd=checkout, env=own, capture_output=True, text=True, check=True).stdout
+    assert (
+        the("ansible-galaxy")
+        in subprocess.run(build, cwd=checkout, env=own, capture_output=True, text=True, check=True).stdout
+    )
     assert (tmp_path / "installed/ansible_collections/hardened/vllm/playbooks/site.yml").is_file()
 
 
@@ -79,7 +86,9 @@ def test_reports_of_an_audit_lie_where_its_caller_stands(ansible: Run, tmp_path:
     # Without a network: the addresses of the example are somebody else's.
     done = ansible("unshare", "--net", *shlex.split(the(command)), ANSIBLE_SSH_EXECUTABLE=program)
     names = {path.name for path in (tmp_path / "reports").iterdir()}
-    assert names >= {"report.html", "report.json", "report.sarif", "report.xml", "evidence.json", "SHA256SUMS"}, done.stdout
+    assert names >= {"report.html", "report.json", "report.sarif", "report.xml", "evidence.json", "SHA256SUMS"}, (
+        done.stdout
+    )
     assert inventory.is_dir()
     told = json.loads((tmp_path / "reports/report.json").read_text(encoding="utf-8"))
     assert {one["outcome"] for one in told["outcomes"]} <= {"not_checked", "not_applicable"}, "nobody was reached"

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -88,6 +90,27 @@ def examples() -> dict[str, list[Any]]:
     return found
 
 
+@functools.cache
+def anchors(text: str) -> set[str]:
+    """Return the names by which links lead to the headings of a page, as forges and the site make them."""
+    titles = re.findall(r"(?m)^#+ (.*)$", FENCED.sub("", text))
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", title).lower()).replace(" ", "-") for title in titles}
+
+
+def dead_links(page: Path) -> list[str]:
+    """Return the links of a page that lead to no file of the repository, or to no heading there."""
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", FENCED.sub("", text))):
+        file, _hash, anchor = target.partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        other = (page.parent / file).resolve() if file else page
+        if not other.exists() or (anchor and anchor not in anchors(other.read_text(encoding="utf-8"))):
+            found.append(target)
+    return found
+
+
 def typed(command: str, given: Mapping[str, str]) -> str:
     """Return a synopsis as somebody types it who uses all of it, with ``given`` for its placeholders."""
     whole = command.replace("[", "").replace("]", "")
@@ -102,7 +125,7 @@ def call(command: str) -> Call | None:
     playbooks = [word for word in words if re.fullmatch(r"hardened\.vllm\.\w+", word)]
     if words[:1] != ["ansible-playbook"] or len(playbooks) != 1:
         return None
-    pairs = list(zip(words, words[1:], strict=False))
+    pairs = list(itertools.pairwise(words))
     variables = dict(value.split("=", 1) for word, value in pairs if word == "-e")
     limits = [value for word, value in pairs if word == "--limit"]
     return Call(playbooks[0].rsplit(".", 1)[1], variables, limits[0] if limits else "")

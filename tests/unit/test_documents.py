@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,16 @@ def test_there_is_something_to_look_at() -> None:
     assert {"README.md", "docs/audit.md", "roles/engine/README.md", "docs/rules.md"} <= {one.page for one in COMMANDS}
 
 
+def test_no_link_is_dead(tmp_path: Path) -> None:
+    places = [*PAGES, "molecule/README.md", *(str(path.relative_to(ROOT)) for path in HEADS if path.suffix == ".md")]
+    assert {page: dead for page in places if (dead := documents.dead_links(ROOT / page))} == {}
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# One `x`, two\n[a](#one-x-two) [b](#two) [c](other.md) [d](https://example.org/)\n", encoding="utf-8"
+    )
+    assert documents.dead_links(page) == ["#two", "other.md"]
+
+
 def test_every_block_says_what_it_holds() -> None:
     known = {*documents.TYPED, *documents.OTHERS}
     for page, text in PAGES.items():
@@ -101,12 +112,14 @@ def test_every_command_has_a_runner_and_every_runner_a_command() -> None:
 
 
 def test_a_command_without_a_runner_is_found() -> None:
-    page = "Do `nft flush ruleset` or\n\n```sh\nls   -l # all\nmake unit\n```\n\n    ansible-playbook x\n        -e y=z\n"
+    page = (
+        "Do `nft flush ruleset` or\n\n```sh\nls   -l # all\nmake unit\n```\n\n    ansible-playbook x\n        -e y=z\n"
+    )
     found = without_runner(list(documents.commands("page", page)))
     assert [one.text for one in found] == ["ls -l", "ansible-playbook x -e y=z", "nft flush ruleset"]
 
 
-@pytest.mark.parametrize("command", [one for one in TABLE["elsewhere"]])
+@pytest.mark.parametrize("command", list(TABLE["elsewhere"]))
 def test_the_runner_elsewhere_has_it(command: str) -> None:
     runner = TABLE["elsewhere"][command]
     assert runner["holds"] in (ROOT / runner["file"]).read_text(encoding="utf-8")
@@ -187,7 +200,9 @@ def test_every_sample_is_planned(name: str) -> None:
     assert set(made["hosts"]) == {"engine1", "engine2", "gateway1"}
 
 
-@pytest.mark.parametrize(("page", "number", "value"), DECLARED, ids=lambda one: str(one) if isinstance(one, str) else "")
+@pytest.mark.parametrize(
+    ("page", "number", "value"), DECLARED, ids=lambda one: str(one) if isinstance(one, str) else ""
+)
 def test_every_declaration_is_planned(page: str, number: int, value: dict[str, Any]) -> None:
     if "vllm_cluster" in str(value.get("all")):
         planned(value)
@@ -236,7 +251,9 @@ def options_of(text: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(("path", "tasks"), documents.examples().items(), ids=lambda one: one if isinstance(one, str) else "")
+@pytest.mark.parametrize(
+    ("path", "tasks"), documents.examples().items(), ids=lambda one: one if isinstance(one, str) else ""
+)
 def test_examples_ask_for_what_exists(path: str, tasks: list[dict[str, Any]]) -> None:
     for task in tasks:
         for name in [key for key in task if key.startswith("hardened.vllm.")]:
