@@ -54,7 +54,8 @@ def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     argv = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     # Whatever the browser itself would like to ask stays here.
     argv += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-sync", "--no-first-run"]
-    argv += ["--disable-component-update", "--enable-logging=stderr", f"--user-data-dir={page.parent / 'profile'}"]
+    argv += ["--disable-component-update", "--disable-features=OptimizationHints,OptimizationGuideModelDownloading"]
+    argv += ["--enable-logging=stderr", f"--user-data-dir={page.parent / 'profile'}"]
     done = subprocess.run([*argv, *options, page.as_uri()], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return done
