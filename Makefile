@@ -75,6 +75,8 @@ site:
 	@scripts/site
 
 page: venv
+	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "make page: there is no chromium; apt-get install chromium" >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "make page: there is no npm, which brings axe-core; apt-get install npm" >&2; exit 1; }
 	@mkdir -p .cache/axe && cd .cache/axe && npm pack --silent axe-core@4.14.1 >/dev/null && tar xzf axe-core-4.14.1.tgz package/axe.min.js
 	@.venv/bin/python -m pytest -q tests/browser
 

@@ -3,8 +3,8 @@
 
 """Write the pages that come from the same data as the code.
 
-They are docs/comparison.md, docs/controls.md, docs/declaration.md, docs/faults.md, docs/sample-audit.md, docs/topologies.md
-and docs/troubleshooting.md.
+They are docs/comparison.md, docs/controls.md, docs/declaration.md, docs/faults.md, docs/sample-audit.md, docs/topologies.md with
+the pages in docs/topologies, and docs/troubleshooting.md.
 
 Usage: PYTHONPATH=.cache:tests python tools/make_docs.py [--check]
 """
@@ -77,13 +77,14 @@ def main() -> int:
         DOCS / "declaration.md": declaration_page(),
         DOCS / "faults.md": make_faults.page(),
         DOCS / "sample-audit.md": make_sample.page(),
-        DOCS / "topologies.md": make_topologies.page(),
         DOCS / "troubleshooting.md": make_troubleshooting.page(),
+        **{DOCS / path: text for path, text in make_topologies.pages().items()},
     }
     for path, text in pages.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.name)
             if not check:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     if check and stale:
         print(f"stale: {', '.join(stale)}; run make docs", file=sys.stderr)

@@ -63,7 +63,7 @@ OPEN = """
 WHOLE = """
 ## The report for the terminal
 
-```
+```text
 {text}```
 """
 

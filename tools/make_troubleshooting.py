@@ -15,7 +15,7 @@ HEAD = """\
 
 `preflight`, and every playbook before it changes a host, names all problems at once, one line each:
 
-```
+```text
 error [id] where: found what is there; expected what should be. What to change.
 ```
 

@@ -3,11 +3,13 @@
 
 """The page of an audit in a real browser: it asks nobody for anything, logs no error, and axe-core has nothing to say.
 
-``make page`` brings axe-core and runs this; chromium has to be installed.
+Both the page in which everything occurs and the one of the sample in docs are looked at. ``make page`` brings axe-core and
+runs this; chromium has to be installed. Without either every test fails: a page nobody looked at is not good.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import shutil
@@ -16,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.hardened.vllm.plugins.plugin_utils.audit.asked import judged
 from ansible_collections.hardened.vllm.plugins.plugin_utils.report.audit.formats import FORMATS
 from support.audit_result import result
 
 AXE = Path(__file__).resolve().parents[2] / ".cache/axe/package/axe.min.js"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or not AXE.exists(), reason="needs chromium and axe-core: install the former, then make page"
-)
+SAMPLE = Path(__file__).resolve().parents[2] / "docs/sample/evidence.json"
 RUN = """
 axe.run().then((found) => {
   const place = document.createElement("pre");
@@ -34,17 +35,33 @@ axe.run().then((found) => {
 """
 
 
+@pytest.fixture(autouse=True)
+def tools() -> None:
+    """Fail where the browser or axe-core is missing."""
+    assert CHROMIUM is not None, "there is no chromium: apt-get install chromium"
+    assert AXE.exists(), "there is no axe-core: make page brings it, by npm"
+
+
+def pages() -> dict[str, str]:
+    """The pages to look at, by name."""
+    evidence = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    sample = judged(evidence, {}, [], {}, datetime.date(2026, 11, 25))
+    results = {"all": result(), "hostile": result(hostile=True), "sample": sample}
+    return {name: FORMATS["html"](one) for name, one in results.items()}
+
+
 def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
     argv = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     # Whatever the browser itself would like to ask stays here.
     argv += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-sync", "--no-first-run"]
-    argv += ["--disable-component-update", "--enable-logging=stderr", f"--user-data-dir={page.parent / 'profile'}"]
+    argv += ["--disable-component-update", "--disable-features=OptimizationHints,OptimizationGuideModelDownloading"]
+    argv += ["--enable-logging=stderr", f"--user-data-dir={page.parent / 'profile'}"]
     done = subprocess.run([*argv, *options, page.as_uri()], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
 
-def judged(page: Path, text: str) -> Any:
+def axe_says(page: Path, text: str) -> Any:
     """What axe-core says of a page, whose own policy would keep it out."""
     script = AXE.read_text(encoding="utf-8").replace("</script", "<\\/script")
     open_text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
@@ -56,16 +73,16 @@ def judged(page: Path, text: str) -> Any:
     return json.loads(found)
 
 
-@pytest.mark.parametrize("hostile", [False, True])
-def test_axe_has_nothing_to_say(tmp_path: Path, hostile: bool) -> None:
-    found = judged(tmp_path / "page.html", FORMATS["html"](result(hostile)))
+@pytest.mark.parametrize("name", ["all", "hostile", "sample"])
+def test_axe_has_nothing_to_say(tmp_path: Path, name: str) -> None:
+    found = axe_says(tmp_path / "page.html", pages()[name])
     assert found["violations"] == []
     assert found["passes"] > 20
 
 
 def test_axe_would_have_something_to_say(tmp_path: Path) -> None:
     spoilt = FORMATS["html"](result()).replace(' lang="en-GB"', "").replace("--quiet: #4a4a55", "--quiet: #cccccc")
-    found = judged(tmp_path / "page.html", spoilt)
+    found = axe_says(tmp_path / "page.html", spoilt)
     assert {"html-has-lang", "color-contrast"} <= {name for name, _impact in found["violations"]}
 
 
@@ -81,8 +98,8 @@ def asked(place: Path, text: str) -> tuple[set[str], str]:
 
 def test_no_request_leaves_it_and_no_error_is_logged(tmp_path: Path) -> None:
     itself, _logged = asked(tmp_path / "empty", "<title>nothing</title>")
-    for hostile in (False, True):
-        hosts, logged = asked(tmp_path / str(hostile), FORMATS["html"](result(hostile)))
+    for name, page in pages().items():
+        hosts, logged = asked(tmp_path / name, page)
         assert hosts <= itself
         assert "CONSOLE" not in logged
     hosts, logged = asked(tmp_path / "spoilt", "<script>console.error('x')</script><img src='http://127.0.0.1:9/x'>")

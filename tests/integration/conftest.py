@@ -46,7 +46,7 @@ def ansible(installed: Path, tmp_path: Path) -> Run:
             env={**os.environ, **own, **environment},
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=400,
             check=False,
         )
 

@@ -30,13 +30,13 @@ def spy(place: Path) -> tuple[str, Path]:
 def inventory(place: Path, sample: str = "data-parallel") -> tuple[Path, dict[str, Any], dict[str, Any]]:
     copy = place / "inventory"
     shutil.copytree(ROOT / "inventory-sample" / sample, copy)
-    cluster = yaml.safe_load((copy / "group_vars/all/vllm.yml").read_text(encoding="utf-8"))
+    cluster = yaml.safe_load((copy / "group_vars/all.yml").read_text(encoding="utf-8"))
     hosts = yaml.safe_load((copy / "hosts.yml").read_text(encoding="utf-8"))
     return copy, cluster, hosts
 
 
 def save(place: Path, cluster: dict[str, Any], hosts: dict[str, Any]) -> None:
-    (place / "group_vars/all/vllm.yml").write_text(yaml.safe_dump(cluster), encoding="utf-8")
+    (place / "group_vars/all.yml").write_text(yaml.safe_dump(cluster), encoding="utf-8")
     (place / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
 
 
