@@ -17,7 +17,7 @@ INTRODUCTION = """
 
 Written by the scenario change (`COSTS=docs/costs.md make molecule-change`): two replicas with a real vLLM {release} on the processor and a real small
 model (SmolLM2-135M), on one machine that is all nodes and their clients (load {load:.0f} on {processors} processors). An engine's own start is most of the
-time. Releases are small wheels here, which are installed before the first engine is touched. Goal: nothing failed, met.
+time. Releases are small wheels here, which are installed before the first engine is touched. Goal: nothing fails.
 
 """
 
