@@ -23,7 +23,7 @@ from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
 from .upstream_tls import certificates
 
-FORMAT = 3
+FORMAT = 4
 
 
 def build(declaration: Declaration) -> dict[str, Any]:
