@@ -55,6 +55,8 @@ def _unrouted(name: str, evidence: Evidence, plan: Mapping[str, Any] | None) -> 
     return [
         f"{seen['observer']} ({seen['standing']})"
         for seen in evidence["reach"]
+        # Who reached nobody at all, not even to be refused, has no network and proves nothing.
         if seen["standing"] in OUTSIDE
+        and seen["reached"]
         and any(one["fact"] in facts and "no route" in one["reason"] for one in seen["unknown"])
     ]

@@ -54,7 +54,7 @@ def hostile(place: Path) -> dict[str, str]:
         (place / f"{name}.json").write_text(json.dumps(result))
         scripts[name] = f"exec cat {place / name}.json"
     scripts["noise"] = f"printf '{ESCAPE!a}'; printf '\\033]0;taken\\007' >&2; exit 1".replace("'\\x1b", "\\033")
-    scripts["silent"] = "exec sleep 3600"
+    scripts["silent"] = f"exec sleep {3 * PATIENCE}"
     return scripts
 
 

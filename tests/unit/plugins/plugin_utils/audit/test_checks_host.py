@@ -119,6 +119,8 @@ def test_no_route_from_outside_is_as_good_as_a_closed_port_and_nobody_outside_is
     plan = audit.plan()
     evidence = audit.evidence(plan)
     address = plan["hosts"]["engine11"]["addresses"]["fabric"]["ipv4"]
+    elsewhere = [row for row in evidence["reach"][0]["reached"] if row["host"] != "engine11"]
+    assert elsewhere
     evidence["reach"] = [{**evidence["reach"][0], "reached": [], "unknown": []}]
 
     def states() -> set[type]:
@@ -127,6 +129,8 @@ def test_no_route_from_outside_is_as_good_as_a_closed_port_and_nobody_outside_is
 
     assert states() == {Unchecked}
     evidence["reach"][0]["unknown"] = [{"fact": f"reached:{address}", "reason": "no route leads there"}]
+    assert states() == {Unchecked}, "it has no route to anybody, so it has no network"
+    evidence["reach"][0]["reached"] = elsewhere
     assert states() == {Looked}
 
 
