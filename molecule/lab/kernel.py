@@ -22,6 +22,10 @@ NAMES = (
     "fs/nr_open",
     "fs/file-max",
 )
+# Every systemd takes some of the machine's inotify instances, all nodes' root being this machine's: the usual 128 are enough for some 27
+# nodes, and the next one does not start. Raised as long as there are labs.
+LIMIT = "fs/inotify/max_user_instances"
+LEAST = 4096
 
 
 @contextmanager
@@ -49,6 +53,31 @@ def put_back() -> None:
     if (RUNTIME / "kernel.json").exists():
         with values_kept():
             pass
+
+
+def raise_limit() -> None:
+    """Let many nodes run; nothing to do where the limit is high enough."""
+    with _limit_locked() as memory:
+        now = int((SYSCTL / LIMIT).read_text())
+        if now < LEAST:
+            write_file(memory, f"{now}\n", 0o600)
+            (SYSCTL / LIMIT).write_text(str(LEAST))
+
+
+def lower_limit() -> None:
+    """Put the limit back, when no lab is left on the machine."""
+    with _limit_locked() as memory:
+        if memory.exists():
+            (SYSCTL / LIMIT).write_text(memory.read_text())
+            memory.unlink()
+
+
+@contextmanager
+def _limit_locked() -> Iterator[Path]:
+    private_directory(RUNTIME)
+    with (RUNTIME / "limit.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield RUNTIME / "limit"
 
 
 def _read() -> dict[str, str]:

@@ -67,6 +67,7 @@ def up(file: Path, progress: Progress) -> Path:
             networks.remove(host, spec.name)
         networks.ensure(host, spec, progress)
         connections.prepare(spec.name)
+        kernel.raise_limit()
         with progress.step(f"nodes of lab {spec.name}"):
             touched = nodes.Nodes(host, spec, secrets).ensure(built, progress)
         progress.say(f"started: {', '.join(touched)}" if touched else "all nodes were up already")
@@ -91,6 +92,7 @@ def release_host(host: Host) -> None:
     """Leave the machine as it was before the first lab, when no lab of any checkout is left on it."""
     kernel.put_back()
     if not nodes.existing(host) and not networks.existing(host):
+        kernel.lower_limit()
         networks.forget_leases(host)
         namespace.leave()
 

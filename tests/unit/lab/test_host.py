@@ -87,6 +87,18 @@ def test_what_a_killed_run_changed_is_put_back_by_the_next(machine: Path) -> Non
     assert forwarding.read_text().strip() == "0"
 
 
+@pytest.mark.parametrize(("before", "meanwhile"), [("128", "4096"), ("8192", "8192")])
+def test_the_limit_of_inotify_is_raised_while_there_are_labs(machine: Path, before: str, meanwhile: str) -> None:
+    limit = machine / "sys" / kernel.LIMIT
+    paths.write_file(limit, f"{before}\n")
+    kernel.raise_limit()
+    kernel.raise_limit()
+    assert limit.read_text().strip() == meanwhile
+    kernel.lower_limit()
+    kernel.lower_limit()
+    assert limit.read_text().strip() == before
+
+
 def test_a_file_is_written_once_and_with_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "file"
     assert paths.write_file(file, "text", 0o600)
