@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -57,6 +58,15 @@ class Text:
             report(Problem(path, "bad-value", found, self.says, f"Change {path}."))
             return None
         return text
+
+
+@dataclass(frozen=True)
+class Day(Text):
+    """A date as text, which YAML makes a date of where nobody quoted it."""
+
+    def read(self, value: Any, path: str, report: Report) -> str | None:
+        plain = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+        return super().read(value.isoformat() if plain else value, path, report)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .kinds import Integer, Text
+from .kinds import Day, Integer, Text
 
 NAME = Text("a name of lower-case letters, digits and dashes that starts with a letter", r"[a-z][a-z0-9-]{0,31}")
 HOST = Text("a name of at most 63 letters, digits, dots, dashes and underscores", r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -38,8 +38,8 @@ IMAGE = Text(
     r"[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@[a-z0-9]+:[0-9a-f]+)?",
 )
 RULE = Text("the id of a rule or a control", r"[a-z0-9-]+|[A-Z]+-[0-9]{2}")
-DATE = Text("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-EXPIRY = Text(
+DATE = Day("a date such as 2027-01-31", r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+EXPIRY = Day(
     "a date such as 2027-01-31 (UTC), or a time such as 2027-01-31T12:00:00Z",
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?",
 )

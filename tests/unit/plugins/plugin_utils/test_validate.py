@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import validate
 from ansible_collections.hardened.vllm.plugins.plugin_utils.problems import Severity
 from hypothesis import given, settings
@@ -104,6 +105,14 @@ def test_a_waiver_acknowledges_another_firewall(cluster: Any, hosts: Any, today:
     reason = "its ports are open to the nodes of the Kubernetes cluster"
     cluster["waivers"] = [{"rule": "firewall-cuts", "reason": reason, "owner": "tests", "expires": "2027-02-28"}]
     assert errors(cluster, hosts, today) == []
+
+
+def test_a_day_without_quotes_is_one(cluster: Any, hosts: Any, today: Any) -> None:
+    waiver = {"rule": "firewall-cuts", "reason": "because of a test", "owner": "tests"}
+    cluster["waivers"] = [{**waiver, "expires": yaml.safe_load("2027-02-28")}]
+    assert errors(cluster, hosts, today) == []
+    cluster["waivers"] = [{**waiver, "expires": yaml.safe_load("2027-02-28 10:00:00")}]
+    assert errors(cluster, hosts, today) == [("wrong-type", "vllm_cluster.waivers[0].expires")]
 
 
 def test_a_message_says_what_where_and_how(cluster: Any, hosts: Any, today: Any) -> None:
