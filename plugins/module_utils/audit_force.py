@@ -98,16 +98,14 @@ def legacy_tables(root: str) -> Dict[str, List[str]]:
 
 
 def sysctls(root: str, names: Iterable[str], unknown: List[Dict[str, str]]) -> Dict[str, Optional[str]]:
-    """Return kernel settings, white space normalised; None where the kernel has no such setting."""
+    """Return kernel settings, white space normalised; None where the kernel has no such setting, without those that cannot be read."""
     found: Dict[str, Optional[str]] = {}
     for name in dict.fromkeys(names):
         path = under(root, "/proc/sys/" + name.replace(".", "/"))
-        found[name] = None
-        if os.path.exists(path):
-            try:
-                found[name] = " ".join(read_text(path).split())
-            except Unknown as error:
-                unknown.append({"fact": "sysctl:%s" % name, "reason": str(error)})
+        try:
+            found[name] = " ".join(read_text(path).split()) if os.path.exists(path) else None
+        except Unknown as error:
+            unknown.append({"fact": "sysctl:%s" % name, "reason": str(error)})
     return found
 
 

@@ -17,6 +17,7 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin",
 
 # A longer text is none of those a probe reads.
 MOST_CHARACTERS = 64 << 20
+_PIECE = 1 << 16
 
 
 class Unknown(Exception):
@@ -69,12 +70,25 @@ def read_text(path: str, allowed: Callable[[os.stat_result], bool] = lambda _sta
                 raise Unknown("%s cannot be read: it is no regular file" % path)
             if not allowed(state):
                 raise Unknown("%s is not read: who names it may not read it" % path)
-            text = handle.read(MOST_CHARACTERS + 1)
+            text = _text_of(handle)
     except OSError as error:
         raise Unknown("%s cannot be read: %s" % (path, error.strerror)) from None
     if len(text) > MOST_CHARACTERS:
         raise Unknown("%s cannot be read: it is longer than %d characters" % (path, MOST_CHARACTERS))
     return text
+
+
+def _text_of(handle: Any) -> str:
+    # In pieces: the kernel has no memory for a file of its own that is asked for as much at once.
+    pieces: List[str] = []
+    left = MOST_CHARACTERS + 1
+    while left > 0:
+        piece = handle.read(min(left, _PIECE))
+        if not piece:
+            break
+        pieces.append(piece)
+        left -= len(piece)
+    return "".join(pieces)
 
 
 def read_optional(path: str) -> str:

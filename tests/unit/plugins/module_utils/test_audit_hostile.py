@@ -209,3 +209,12 @@ def test_a_host_with_such_a_name_is_told(tmp_path: Path) -> None:
     found = audit_host.collect({"paths": [str(tmp_path)], "trees": [], "sysctl": [], "packages": []})
     json.dumps(found, ensure_ascii=False).encode()
     assert [one["path"] for one in found["files"] if one["path"].endswith("\\udcff")] == [f"{tmp_path}/\\udcff"]
+
+
+def test_a_setting_of_this_kernel_is_read() -> None:
+    """Its files give nothing to who asks for a lot at once."""
+    unknown: list[dict[str, str]] = []
+    found = audit_force.sysctls("/", ["net.ipv4.ip_local_port_range", "net.no.such"], unknown)
+    assert unknown == []
+    assert len(str(found["net.ipv4.ip_local_port_range"]).split()) == 2
+    assert found["net.no.such"] is None
