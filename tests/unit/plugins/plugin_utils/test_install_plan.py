@@ -108,6 +108,6 @@ def test_an_index_without_a_lock_is_said_until_it_is_waived(
     cluster["install"] = install
     rules = [warning["rule"] for warning in plan(cluster, hosts, TODAY)["warnings"]]
     assert ("install-unlocked" in rules) is said
-    waiver = {"rule": "install-unlocked", "reason": "The index is our own.", "expires": "2027-01-31"}
+    waiver = {"rule": "install-unlocked", "reason": "The index is our own.", "owner": "tests", "expires": "2027-01-31"}
     cluster["waivers"] = [waiver]
     assert "install-unlocked" not in [warning["rule"] for warning in plan(cluster, hosts, TODAY)["warnings"]]

@@ -45,7 +45,7 @@ def test_one_host_with_both_roles_opens_no_port_for_the_api() -> None:
     assert process["api"] == {"socket": SOCKET}
     assert process["socket"] == {"directory": "/run/hardened-vllm-engine", "group": "hardened-vllm-gateway"}
     assert host["gateway"]["upstreams"] == [
-        {"name": "node11", "socket": SOCKET, "engine": "node11", "host": "node11"},
+        {"name": "node11", "socket": SOCKET, "engine": "node11", "host": "node11", "concurrent": 1280},
     ]
     assert [listener["name"] for listener in host["listeners"]] == ["https", "ssh"]
     assert {row["listener"] for row in made["matrix"]} == {"https", "ssh"}

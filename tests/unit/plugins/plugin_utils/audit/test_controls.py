@@ -73,7 +73,6 @@ NO_CONTROL = {
     "gateway.server_name": "GW-06 compares the certificate with it",
     "gateway.syslog": "a copy of the log that GW-10 looks at",
     "gateway.balancing": "which engine answers",
-    "gateway.cors_origins": "which pages may call; keys are asked for all the same (GW-05)",
     "admin.ssh_port": "a number; NET-04 holds whichever it is",
     "waivers": "what is accepted for a while; the report lists every one of them",
 }

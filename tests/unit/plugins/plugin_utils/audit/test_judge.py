@@ -618,6 +618,6 @@ def test_evidence_of_another_format_is_refused() -> None:
     with pytest.raises(InvalidQuestionError, match="the former result has format None; expected 1"):
         ask(GOOD, {}, [], {}, audit.TODAY, {"findings": []})
     with pytest.raises(
-        InvalidQuestionError, match=r"plans\[chat\] has format 2; expected 3: plan again with this release"
+        InvalidQuestionError, match=r"plans\[chat\] has format 2; expected 4: plan again with this release"
     ):
         ask(GOOD, {"chat": {**PLAN, "format": 2}}, [], {}, audit.TODAY)

@@ -90,7 +90,7 @@ def test_the_sample_inventories_are_sound() -> None:
 
 def test_mistakes_of_a_declaration_have_their_line(tmp_path: Path) -> None:
     shutil.copytree(SAMPLES / "replicas", tmp_path / "in")
-    path = tmp_path / "in/group_vars/all/vllm.yml"
+    path = tmp_path / "in/group_vars/all.yml"
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     values["vllm_cluster"].setdefault("engine", {})["port"] = 70000
     values["vllm_cluster"]["modle"] = 1
