@@ -135,11 +135,11 @@ class Audit:
             self.node(name), "audit_reach", {"observer": name, "standing": PLACES[name], "targets": targets, **limits}
         )
 
-    def ask(self, place: str = "observer", limits: bool = False) -> None:
-        """Ask the servers again from a place: the observer asks for routes, a gateway looks at its engines. ``limits`` are tried too."""
+    def ask(self, place: str = "observer") -> None:
+        """Ask the servers again from a place: the observer asks for routes, a gateway looks at its engines."""
         reach = [found["evidence"] for found in self.reaches.values()]
         key = next(iter(self.keys), None)
-        asked = questions.asks(place, self.hosts, self.standing["plans"], reach, key, limits)
+        asked = questions.asks(place, self.hosts, self.standing["plans"], reach, key)
         # One address of the gateway is enough for what does not depend on it.
         endpoints = [{"tls": "auto", **one} for one in asked["endpoints"] if ":" not in one["address"]]
         params = {

@@ -31,7 +31,7 @@ body = json.dumps({"model": "stand-in", "prompt": sys.argv[1], "user": sys.argv[
 headers = {"Authorization": "Bearer " + sys.stdin.read().strip(), "Content-Type": "application/json"}
 for _ in range(2):
     client = http.client.HTTPSConnection("10.231.3.20", context=ssl._create_unverified_context())
-    client.request("POST", "/v1/completions?marked=" + sys.argv[1].replace(" ", "+"), body, {**headers, "Host": "gateway.example.org"})
+    client.request("POST", "/v1/completions", body, {**headers, "Host": "gateway.example.org"})
     answer = client.getresponse()
     answer.read()
     print(answer.status)
@@ -72,7 +72,7 @@ def run(console: Callable[[str], Console], request: pytest.FixtureRequest) -> di
 
 @pytest.mark.parametrize("name", ["foreign", "engine1", "gateway"])
 def test_the_host_is_as_it_was(run: dict[str, Any], name: str) -> None:
-    ours = "^/var/log/hardened-vllm-gateway"  # the gateway logs the requests the audit made
+    ours = "^/var/log/(hardened-vllm-gateway|nginx/)"  # servers log the requests the audit made
     before, after = ([line for line in run[when][name] if not re.search(ours, line)] for when in ("before", "after"))
     assert set(after) ^ set(before) == set()
 

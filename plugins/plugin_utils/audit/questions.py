@@ -10,6 +10,7 @@ Pure functions of what is known: the plans, the evidence of the hosts, the decla
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,10 @@ from .view import MEMBERS
 RAY_PORTS = (6379, 8265, 10001, 44217, 52365)
 HELPER_PORTS = (5555, 8998, 9256, 50051, 50052)
 _LOOPBACK = ("127.", "::1")
+
+
+# Bridges to a host's own containers and virtual machines. From elsewhere their addresses lead to somebody else, or to nobody.
+_WITHIN = re.compile(r"docker|br-|cni|podman|virbr|lxc|lxd|veth|cali|cilium|flannel|kube|weave|nerdctl")
 
 
 def targets(
@@ -58,9 +63,10 @@ def targets(
 def addresses(name: str, hosts: Mapping[str, Mapping[str, Any]], declared: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the addresses of a host, those it has and those the inventory names; what cannot be reached from elsewhere is left out."""
     known = {str(ipaddress.ip_address(text)) for text in declared.get(name, ())}
+    interfaces = hosts.get(name, {}).get("addresses") or {}
     for space in hosts.get(name, {}).get("namespaces") or ():
         if space["host"]:
-            known |= set(space["addresses"])
+            known |= {one for one in space["addresses"] if not _WITHIN.match(interfaces.get(one, ""))}
     kept = [ipaddress.ip_address(text) for text in known]
     usable = [
         one for one in kept if not (one.is_loopback or one.is_link_local or one.is_unspecified or one.is_multicast)

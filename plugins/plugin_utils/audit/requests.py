@@ -63,7 +63,7 @@ FOREIGN_ORIGIN = "foreign origin"
 OTHER_METHODS = ("PUT", "PATCH", "DELETE")
 RAY_ROUTES = ("/api/version", "/api/jobs/", "/nodes?view=summary")
 # Requests that come many at a time, to see whether a limit ends them; how many beyond the limit show that it holds, and how many in all
-# a tenant's limit may need to be tried at RATE a second.
+# a limit may need to be tried at RATE a second.
 BURST_FORM = "burst"
 BURST = 20
 MOST_OF_A_BURST = 500
@@ -125,9 +125,15 @@ def gateway_requests(
 def _bursts(gateway: Mapping[str, Any], key: str | None) -> list[dict[str, Any]]:
     """Return the requests that go beyond the limit of failed keys, and beyond that of the tenant whose key is known."""
     request = {"method": "GET", "path": "/v1/models", "target": "/v1/models", "form": BURST_FORM, "last": True}
-    found = [{**request, "key": "wrong"}] * (int(gateway["limits"]["failed_keys_per_minute"]) + BURST)
+    found = [{**request, "key": "wrong"}] * (burst_of_failures(gateway) or 0)
     number = burst_of_tenant(gateway, key)
     return found + [{**request, "key": key}] * number if number is not None else found
+
+
+def burst_of_failures(gateway: Mapping[str, Any]) -> int | None:
+    """Return how many requests with a wrong key go beyond the limit of one source; None when too many would have to."""
+    number = int(gateway["limits"]["failed_keys_per_minute"]) + BURST
+    return number if number <= MOST_OF_A_BURST else None
 
 
 def burst_of_tenant(gateway: Mapping[str, Any], key: str | None) -> int | None:

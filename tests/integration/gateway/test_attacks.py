@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import proxies
 import pytest
-from raw_requests import DATA, GOAWAY, HEADERS, PREFACE, RST_STREAM, context, frame, frames, status_of, text
+from raw_requests import DATA, HEADERS, PREFACE, RST_STREAM, context, frame, frames, status_of, text
 
 from .conftest import Door, Recorder, Start
 
-SETTINGS, PING, CONTINUATION = 4, 6, 9
+SETTINGS, PING, GOAWAY, CONTINUATION = 4, 6, 7, 9
 END_STREAM, END_HEADERS = 1, 4
 WRONG = "a-key-of-nobody-0123456789"
 # What the gateway may grow by, whatever is sent to it without a key.
@@ -49,7 +49,7 @@ def statuses(connection: ssl.SSLSocket, count: int) -> list[int]:
     """Read until so many answers have come, or the connection is given up."""
     found = []
     with contextlib.suppress(OSError):
-        for kind, _flags, payload in frames(connection):
+        for kind, _flags, _stream, payload in frames(connection):
             if kind == HEADERS:
                 found.append(status_of(payload))
             if kind == GOAWAY or len(found) == count:

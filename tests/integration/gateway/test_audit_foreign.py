@@ -87,7 +87,7 @@ def found(nginx: Program, directory: Path, upstream: int, inside: str) -> dict[s
             "ask": ["vllm"],
         }
         place = {"observer": "outsider", "standing": "observer", "authority": "", "keys": {}}
-        pace = {"at_once": 8, "rate": requests.RATE, "timeout": 10}
+        pace = {"at_once": 8, "rate": requests.RATE, "timeout": 10, "limit": 120}
         asked = {"vllm": requests.open_requests("0.32.0")}
         seen = audit_routes.collect({**place, **pace, "endpoints": [endpoint], "requests": asked})
     finally:

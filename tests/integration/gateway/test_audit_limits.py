@@ -56,7 +56,7 @@ def asked(door: Door, limits: bool, key: str | None = None) -> tuple[dict[str, A
     endpoints = [{"tls": "auto", **one} for one in asks["endpoints"]]
     keys = {} if key is None else {key: proxies.KEY}
     place = {"observer": "outsider", "standing": "observer", "authority": "", "keys": keys}
-    pace = {"at_once": 8, "rate": requests.RATE, "timeout": 5}
+    pace = {"at_once": 8, "rate": requests.RATE, "timeout": 5, "limit": 120}
     return made, audit_routes.collect({**place, **pace, "endpoints": endpoints, "requests": asks["requests"]})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...problems import Severity
 from ..evidence import Answer, RoutesEvidence
-from ..requests import BURST_FORM, FOREIGN_ORIGIN, MOST_OF_A_BURST, burst_of_tenant
+from ..requests import BURST_FORM, FOREIGN_ORIGIN, MOST_OF_A_BURST, burst_of_failures, burst_of_tenant
 from ..view import Absent, Looked, Said, Unchecked, View
 
 NO_KEY = ("none", "wrong", "expired")
@@ -181,7 +181,11 @@ def limits_bite(view: View) -> Iterator[Said]:
     if any(_slowed_down(answer) and not _burst(answer) for _seen, answer in door_answers(view)):
         yield Looked("GW-08", "a source that tried many keys was told 429")
     elif not any(key in NO_KEY for _form, key in bursts):
-        yield Unchecked("limits are tried only when that is asked for (audit_try_limits)")
+        yield Unchecked(
+            "limits are tried only when that is asked for (audit_try_limits)"
+            if burst_of_failures(view.gateway) is not None
+            else f"whether wrong keys are slowed down was not tried: going beyond that limit takes more than {MOST_OF_A_BURST} requests"
+        )
     if not any(key not in NO_KEY for _form, key in bursts):
         yield Unchecked(_why_no_tenant(view))
     for (form, key), answers in sorted(bursts.items()):

@@ -59,6 +59,15 @@ def test_an_address_several_hosts_have_is_tried_of_none_but_whose_it_is_declared
     assert tried == [("a", "10.20.1.1"), ("b", "10.20.1.2"), ("c", "10.20.9.9"), ("c", "172.17.0.1")]
 
 
+def test_an_address_of_a_bridge_to_containers_is_tried_where_it_is_declared_only() -> None:
+    hosts = {name: evidence("x", 1) for name in ("a", "b")}
+    for name, inner in (("a", "172.17.0.1"), ("b", "172.18.0.1")):
+        hosts[name]["namespaces"][0]["addresses"] = [f"10.20.1.{ord(name)}", inner]
+        hosts[name]["addresses"] = {f"10.20.1.{ord(name)}": "eth0", inner: "docker0" if name == "a" else "br-0a1b2c"}
+    found = questions.targets("o", "observer", hosts, {"b": ["172.18.0.1"]}, {})
+    assert [one["address"] for one in found] == ["10.20.1.97", "10.20.1.98", "172.18.0.1"]
+
+
 def test_members_try_what_is_likely_and_not_themselves(plans: dict[str, Any]) -> None:
     found = questions.targets("gateway1", "gateway", {"engine1": evidence("x", 9999)}, DECLARED, plans)
     assert {one["host"] for one in found} == {"engine1"}
@@ -135,6 +144,11 @@ def test_limits_are_tried_when_asked_for_and_last(plans: dict[str, Any]) -> None
     assert acme["burst"] + acme["requests_per_second"] * number / requests.RATE < number <= requests.MOST_OF_A_BURST
     assert {one.get("last") for one in some if one["form"] == "burst"} == {True}
     assert [one for one in some if one["form"] != "burst" and "last" in one] == []
+
+
+@pytest.mark.parametrize(("limit", "number"), [(60, 60 + requests.BURST), (5000, None)])
+def test_a_limit_of_wrong_keys_that_takes_too_many_is_not_tried(limit: int, number: int | None) -> None:
+    assert requests.burst_of_failures({"limits": {"failed_keys_per_minute": limit}}) == number
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(requests.RATE, 20), (10, requests.MOST_OF_A_BURST)])
