@@ -222,9 +222,8 @@ def goals(runs: dict[str, list[Numbers]]) -> Iterator[str]:
     """Yield what the gateway is to cost at most, and whether it did in these runs."""
     middle = {name: {key: statistics.median(run[key] for run in of) for key in of[0]} for name, of in runs.items()}
     cpu = {name: found["cpu"] for name, found in middle.items()}
-    one, every = (
-        next(name for name in cpu if name.endswith(end)) for end in ("one group of routes", " groups of routes")
-    )
+    (one,) = (name for name in cpu if name.endswith("one group of routes"))
+    (every,) = (name for name in cpu if name.endswith(" groups of routes"))
     wanted = [
         ("CPU per request, ours plain / bare nginx", cpu["ours, plain"] / cpu["bare nginx"], 1.15),
         ("CPU per request, ours with TLS / bare nginx", cpu["ours, TLS"] / cpu["bare nginx"], 2.0),
