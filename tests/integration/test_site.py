@@ -30,7 +30,13 @@ PLAN = {
     },
 }
 ROLES = {
-    "preflight/tasks/main.yml": "- ansible.builtin.set_fact: {preflight_plan: '{{ plans[inventory_hostname] }}', preflight_drained: [engine1]}\n",
+    "preflight/tasks/main.yml": """
+- ansible.builtin.set_fact:
+    preflight_plan: '{{ plans[inventory_hostname] }}'
+    preflight_drained: [engine1]
+    preflight_peers: ['{{ inventory_hostname }}']
+    preflight_quarantined: '{{ quarantined | default([]) }}'
+""",
     "isolation/tasks/main.yml": "[]\n",
     "engine/tasks/guard.yml": "[]\n",
     "engine/tasks/way.yml": "- ansible.builtin.set_fact: {engine_way_changes: '{{ way_changes }}'}\n",
@@ -54,7 +60,9 @@ class Outcome:
     notes: dict[str, list[str]]
 
 
-def site(directory: Path, broken: list[str], way_changes: bool, restart_ok: bool = True) -> Outcome:
+def site(
+    directory: Path, broken: list[str], way_changes: bool, restart_ok: bool = True, quarantined: tuple[str, ...] = ()
+) -> Outcome:
     """Run the collection's own playbook with those roles on this machine."""
     collection = directory / "ansible_collections/hardened/vllm"
     for path, text in ROLES.items():
@@ -74,6 +82,7 @@ def site(directory: Path, broken: list[str], way_changes: bool, restart_ok: bool
         "plans": plans,
         "broken": broken,
         "way_changes": way_changes,
+        "quarantined": list(quarantined),
         "notes": str(notes),
     }
     variables |= {"vllm_cluster": {"name": "x"}, "site_restart_ok": restart_ok}
@@ -110,6 +119,14 @@ def test_gateways_follow_the_engines_that_are_reached_in_another_way_and_leave_o
     assert outcome.notes["gateway"] == ["gateway1 engine1,engine2"]
     assert outcome.code != 0
     assert "engine2: put back" in outcome.said
+
+
+@pytest.mark.parametrize("way_changes", [True, False])
+def test_what_is_in_quarantine_is_left_alone(tmp_path: Path, way_changes: bool) -> None:
+    outcome = site(tmp_path, [], way_changes, quarantined=("engine2",))
+    assert outcome.code == 0, outcome.said
+    assert {line.split()[0] for line in outcome.notes["engine"]} == {"engine1", "engine3"}
+    assert "engine2: in quarantine" in outcome.said
 
 
 def test_gateways_stay_as_they_are_when_every_engine_was_put_back(tmp_path: Path) -> None:
