@@ -75,13 +75,16 @@ def test_a_host_that_fails_or_is_gone_is_not_checked_and_ends_nothing(spoilt: di
 
 
 @pytest.mark.parametrize("observers", [[], ["gateway"]])
-def test_the_controller_looks_when_nobody_outside_does(lab_name: str, tmp_path: Path, observers: list[str]) -> None:
+def test_the_controller_looks_when_nobody_outside_does(
+    lab_name: str, directory: Path, tmp_path: Path, observers: list[str]
+) -> None:
     """A gateway is let in where others are not, so it is nobody outside."""
     result = audited(
         lab_name,
         tmp_path,
         "--limit=vllm_nodes,gateway,foreign",
         audit_observers=observers,
+        audit_authority=str(directory / "tls/ca.pem"),
         audit_ports="22,443,8000-8100",
     )
     places = {one["name"]: one["standing"] for one in result["places"]}
