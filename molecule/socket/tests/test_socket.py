@@ -61,7 +61,7 @@ def client() -> httpx.Client:
 
 def tokens(count: int = 1) -> int:
     """Return how many tokens came of a completion, 0 for any failure."""
-    asked = {"model": "tiny", "prompt": "a", "max_tokens": count, "ignore_eos": True}
+    asked = {"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": count, "ignore_eos": True}
     try:
         with client() as http:
             answer = http.post("/v1/completions", json=asked)
@@ -83,7 +83,7 @@ def pid(host: Console) -> int:
 
 def test_a_completion_and_a_stream_come_through() -> None:
     assert tokens(5) == 5
-    asked = {"model": "tiny", "prompt": "a", "max_tokens": 40, "ignore_eos": True, "stream": True}
+    asked = {"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 40, "ignore_eos": True, "stream": True}
     with client() as http, http.stream("POST", "/v1/completions", json=asked) as answer:
         lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
     assert answer.status_code == 200
@@ -230,7 +230,7 @@ def test_a_port_instead_is_open_to_every_user_of_the_host(host: Console) -> None
     run = play("site", socket_scenario_listener="tcp", site_restart_ok=True)
     assert run.code == 0, run.text
     assert tokens() == 1
-    asked = json.dumps({"model": "tiny", "prompt": "a", "max_tokens": 1})
+    asked = json.dumps({"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 1})
     ask = ("curl", "--silent", "--max-time", "20", "--header", "Content-Type: application/json", "--data", asked)
     answer = json.loads(host.run(*NOBODY, *ask, "http://10.233.41.11:8000/invocations"))
     assert answer["usage"]["completion_tokens"] == 1, "inference without a key"

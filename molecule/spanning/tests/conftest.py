@@ -20,8 +20,7 @@ NODES = ("engine1", "engine2")
 PLAY_SECONDS = 2400
 # From the death of a rank to a token: both parts end, load anew and meet. Idle, this machine takes some 100 s for it.
 BACK_SECONDS = 900
-# Not a single token: workers of vLLM 0.32.0 on the CPU were seen to end with SIGILL after a first request of one; whether that was the
-# cause is not known.
+# More than a token: the first request of vLLM 0.32.0 on a processor with AMX ends its worker by SIGILL when it has one only.
 ASK = """curl -s -o /dev/null -w '%{http_code}' --max-time 60 --cacert CA -H @- -H 'Content-Type: application/json' \\
     --resolve gateway.example.org:443:10.237.3.20 -d '{"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 1}' \\
     https://gateway.example.org/v1/completions || true"""
