@@ -77,22 +77,18 @@ def test_prompts_are_in_the_journal_when_requests_are_logged_and_else_nowhere(
 
 
 def test_without_the_timeout_a_stream_that_runs_has_no_end(plain: Engine, console: Callable[[str], Console]) -> None:
-    body = {"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 480, "ignore_eos": True, "stream": True}
+    # Many answers to each request: the more vLLM has to write at once the longer a stream runs, however fast this machine is.
+    body = {"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 480, "ignore_eos": True, "stream": True, "n": 32}
 
-    def streams() -> tuple[int, str]:
-        """One after the other, so that some run when it is stopped, however fast this machine is; the first without an end is told."""
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            status, text = plain.request("/v1/completions", None, body, broken=True)
-            if status != 200 or "data: [DONE]" not in text:
-                return status, text
-        raise AssertionError("every stream came to its end")
+    def stream() -> tuple[int, str]:
+        return plain.request("/v1/completions", None, body, broken=True)
 
     with ThreadPoolExecutor(8) as pool:
-        asked = [pool.submit(streams) for _number in range(8)]
-        wait_for(lambda: plain.running() > 0, 30, "no stream was seen")
+        asked = [pool.submit(stream) for _number in range(8)]
+        wait_for(lambda: plain.running() > 64, 60, "no streams were seen")
         begun = time.monotonic()
         console("engine1").run("systemctl", "stop", "plain-vllm")
         assert time.monotonic() - begun < STOP_SECONDS + 20
-    cut = [text for status, text in (one.result() for one in asked) if status == 200 and "data: " in text]
+    ended = [text for status, text in (one.result() for one in asked) if status == 200 and "data: " in text]
+    cut = [text for text in ended if "data: [DONE]" not in text]
     assert any(json.loads(text.split("data: ")[1].split("\n")[0]) for text in cut), "one that had begun has no end"
