@@ -18,7 +18,7 @@ INTRODUCTION = """\
 Made by `make docs` from `molecule/audit/files`: `faults.yml` says what is planted and which controls have to find it, `found.yml` what a run of all of them
 found{run}. Each of these {count} faults is planted alone into a good cluster of lab nodes; the audit has to find it by the control named
 here, by those in the third column too, by exactly the findings the last run wrote down, and has to find nothing else, on no other host. Then it is taken
-back. On the cluster without a fault it finds nothing. `make molecule-audit` plants those in bold, `AUDIT_FAULTS=all make molecule-audit` all.
+back. On the cluster without a fault it finds nothing. `make molecule-audit` plants those in bold, `TESTS=all make molecule-audit` all.
 
 | fault | found by | also said by | findings | where it is seen |
 |---|---|---|---|---|

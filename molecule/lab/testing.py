@@ -23,6 +23,20 @@ from lab.progress import Progress
 JOURNAL = ("journalctl", "--boot", "--no-pager", "--quiet", "--lines=25", "--unit=hardened-vllm-*", "--unit=nginx")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks of the scenarios' tests."""
+    config.addinivalue_line("markers", "slow: minutes long; runs with TESTS=all in the environment")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the slow tests unless all are asked for; pytest counts them as deselected."""
+    if os.environ.get("TESTS") == "all":
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
+
+
 @dataclass(frozen=True)
 class Console:
     """A node's console: commands run in it without a network, so no firewall is in the way."""

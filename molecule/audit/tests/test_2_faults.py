@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faults planted one at a time: the audit finds exactly that one, and nothing when it is taken back.
 
-All of files/faults.yml when AUDIT_FAULTS is ``all``, else those marked quick. "Exactly" is each finding by control, rule and place, as files/found.yml has
+All of files/faults.yml with TESTS=all, else those marked quick. "Exactly" is each finding by control, rule and place, as files/found.yml has
 them. A run of all writes that file anew, so that what differs is seen there; docs/faults.md is made of it.
 """
 
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,10 +16,10 @@ import pytest
 import yaml
 from audit.support import FAULTS, ROOT, SCENARIO, WAIVED, Audit, Fault, signature, told
 
-CHOSEN = [fault for fault in FAULTS if os.environ.get("AUDIT_FAULTS") == "all" or fault.get("quick")]
+CHOSEN = [pytest.param(fault, id=fault["id"], marks=() if fault.get("quick") else pytest.mark.slow) for fault in FAULTS]
 HEAD = """\
 ---
-# What the last run of every fault found. Written by AUDIT_FAULTS=all make molecule-audit; a run compares with it before it writes.
+# What the last run of every fault found. Written by TESTS=all make molecule-audit; a run compares with it before it writes.
 """
 KNOWN: dict[str, list[str]] = yaml.safe_load((SCENARIO / "files/found.yml").read_text(encoding="utf-8"))["faults"]
 
@@ -28,7 +27,7 @@ KNOWN: dict[str, list[str]] = yaml.safe_load((SCENARIO / "files/found.yml").read
 class Indented(yaml.SafeDumper):
     """Lists stand deeper than their key, as yamllint wants them."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+    def increase_indent(self, flow: bool = False, *_given: bool) -> None:
         super().increase_indent(flow, False)
 
 
@@ -44,7 +43,7 @@ def record() -> Iterator[dict[str, list[str]]]:
         (SCENARIO / "files/found.yml").write_text(HEAD + text, encoding="utf-8")
 
 
-@pytest.mark.parametrize("entry", CHOSEN, ids=lambda entry: entry["id"])
+@pytest.mark.parametrize("entry", CHOSEN)
 def test_the_fault_is_found_and_nothing_else(
     entry: dict[str, Any],
     clean: Audit,

@@ -74,7 +74,7 @@ def test_a_host_that_fails_or_is_gone_is_not_checked_and_ends_nothing(spoilt: di
     assert "passed" in {one["outcome"] for one in spoilt["outcomes"] if one["host"] == "gateway"}
 
 
-@pytest.mark.parametrize("observers", [[], ["gateway"]])
+@pytest.mark.parametrize("observers", [pytest.param([], marks=pytest.mark.slow), ["gateway"]])
 def test_the_controller_looks_when_nobody_outside_does(
     lab_name: str, directory: Path, tmp_path: Path, observers: list[str]
 ) -> None:

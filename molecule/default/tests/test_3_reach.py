@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lab.testing import Console
@@ -48,14 +49,29 @@ def internal(console: Console, address: str) -> set[int]:
     }
 
 
-def test_the_observer_finds_the_door_and_nothing_else(console: Callable[[str], Console]) -> None:
-    found = scan(console("observer"), [*EDGE, *INSIDE], ALL_PORTS)
-    assert {address: ports for address, ports in found.items() if ports} == {address: [443] for address in EDGE}
+@pytest.fixture(scope="module")
+def seen(console: Callable[[str], Console]) -> dict[str, dict[str, list[int]]]:
+    """What each of those outside finds on every port: name -> address -> ports. They scan at the same time, for they mostly wait."""
+    targets = {"observer": [*EDGE, *INSIDE], "stranger": INSIDE}
+    with ThreadPoolExecutor(6) as pool:
+        scans = {
+            (name, address): pool.submit(scan, console(name), [address], ALL_PORTS)
+            for name, addresses in targets.items()
+            for address in addresses
+        }
+    found: dict[str, dict[str, list[int]]] = {name: {} for name in targets}
+    for (name, address), each in scans.items():
+        if ports := each.result()[address]:
+            found[name][address] = ports
+    return found
 
 
-def test_the_stranger_finds_nothing_at_all(console: Callable[[str], Console]) -> None:
-    found = scan(console("stranger"), INSIDE, ALL_PORTS)
-    assert {address: ports for address, ports in found.items() if ports} == {}
+def test_the_observer_finds_the_door_and_nothing_else(seen: dict[str, dict[str, list[int]]]) -> None:
+    assert seen["observer"] == {address: [443] for address in EDGE}
+
+
+def test_the_stranger_finds_nothing_at_all(seen: dict[str, dict[str, list[int]]]) -> None:
+    assert seen["stranger"] == {}
 
 
 def test_it_is_all_listening_and_a_peer_finds_it(console: Callable[[str], Console]) -> None:

@@ -15,6 +15,7 @@ from lab.testing import Console
 
 from .conftest import LAB, UNIT, Service, play
 
+pytestmark = pytest.mark.slow
 MUTUAL = {"default_scenario_engine_tls": {"client": True}}
 ENGINE = ("10.220.1.11", 8000)
 SECRETS = LAB / "secrets" / "tls"

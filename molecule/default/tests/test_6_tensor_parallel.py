@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from lab.testing import Console
 
 from .conftest import Service, play
@@ -14,6 +15,7 @@ from .test_3_reach import FABRIC, MANAGEMENT, listening, scan
 from .test_5_failures import declared
 
 
+@pytest.mark.slow
 def test_tensor_parallel_over_two_nodes(service: Service, console: Callable[[str], Console]) -> None:
     run = play("site", vllm_cluster=declared(topology="tensor_parallel"), site_restart_ok=True)
     assert run.code == 0, run.text

@@ -78,7 +78,14 @@ def test_prompts_are_in_the_journal_when_requests_are_logged_and_else_nowhere(
 
 def test_without_the_timeout_a_stream_that_runs_has_no_end(plain: Engine, console: Callable[[str], Console]) -> None:
     # Many answers to each request: the more vLLM has to write at once the longer a stream runs, however fast this machine is.
-    body = {"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 480, "ignore_eos": True, "stream": True, "n": 32}
+    body = {
+        "model": "tiny",
+        "prompt": "Hello, who is there?",
+        "max_tokens": 480,
+        "ignore_eos": True,
+        "stream": True,
+        "n": 32,
+    }
 
     def stream() -> tuple[int, str]:
         return plain.request("/v1/completions", None, body, broken=True)
