@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from support import costs
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = (1, 8, 32)
@@ -196,8 +197,7 @@ def main() -> None:
         print(line, flush=True)
         lines.append(line)
     if len(sys.argv) > 2:
-        with Path(sys.argv[2]).open("a", encoding="utf-8") as page:
-            page.write(PAGE + "\n".join(lines) + "\n")
+        costs.keep(Path(sys.argv[2]), PAGE + "\n".join(lines))
 
 
 if __name__ == "__main__":

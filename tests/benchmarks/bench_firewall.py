@@ -30,6 +30,7 @@ from typing import Any
 
 from ansible_collections.hardened.vllm.plugins.module_utils.firewall_rules import Rules
 from ansible_collections.hardened.vllm.plugins.plugin_utils.core import plan
+from support import costs
 from support.firewall import rules_of
 from support.topologies import declaration
 
@@ -196,8 +197,7 @@ def main(rounds: int, page: Path | None) -> None:
         sink.kill()
     print("\n".join(lines))
     if page is not None:
-        with page.open("a", encoding="utf-8") as out:
-            out.write(PAGE.format(rounds=rounds) + "\n".join(lines) + "\n")
+        costs.keep(page, PAGE.format(rounds=rounds) + "\n".join(lines))
 
 
 if __name__ == "__main__":

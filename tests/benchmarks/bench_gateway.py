@@ -26,6 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+import costs  # noqa: E402
 import load  # noqa: E402
 import proxies  # noqa: E402
 from ansible_collections.hardened.vllm.plugins.plugin_utils import catalogue  # noqa: E402
@@ -282,8 +283,7 @@ def main() -> int:
     lines = [HEADER, *table(numbers, memory), "", *(f"- {line}" for line in [*goals(numbers), *notes])]
     print("\n".join(lines))
     if len(sys.argv) > 2:
-        with Path(sys.argv[2]).open("a", encoding="utf-8") as page:
-            page.write(f"{PAGE}{machine(program[0], runs)}\n\n" + "\n".join(lines) + "\n")
+        costs.keep(Path(sys.argv[2]), f"{PAGE}{machine(program[0], runs)}\n\n" + "\n".join(lines))
     return 0
 
 

@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "benchmarks")]
 
 import bench_gateway  # noqa: E402
+import costs  # noqa: E402
 import load  # noqa: E402
 import proxies  # noqa: E402
 
 PAGE = """
-### Where the time goes
+## Where the time of the gateway goes
 
 Written by tests/benchmarks/bench_gateway_parts.py: the configuration without one of its parts at a time, {runs} interleaved rounds.
 
@@ -179,8 +180,7 @@ def main() -> int:
     print("\n".join([*parts, "", *tls]))
     if len(sys.argv) > 2:
         head = TLS_PAGE.format(runs=runs, requests=bench_gateway.REQUESTS, connections=bench_gateway.CONNECTIONS)
-        with Path(sys.argv[2]).open("a", encoding="utf-8") as page:
-            page.write(PAGE.format(runs=runs) + "\n".join(parts) + "\n" + head + "\n".join(tls) + "\n")
+        costs.keep(Path(sys.argv[2]), PAGE.format(runs=runs) + "\n".join(parts) + "\n" + head + "\n".join(tls))
     return 0
 
 

@@ -14,6 +14,7 @@ from lab import runs
 from lab.paths import CHECKOUT
 from lab.testing import Console
 from lifecycle import support
+from support import costs
 
 EDGE = "10.234.3.20"
 NAMES = {"10.234.2.11": "engine1", "10.234.2.12": "engine2", "10.234.2.20": "gateway"}
@@ -48,8 +49,7 @@ def figures() -> Iterator[list[Figure]]:
     section = introduction + HEADER + "".join(one.row() for one in found)
     print(section)
     if page := os.environ.get("COSTS"):
-        with (CHECKOUT / page).open("a") as file:
-            file.write(section)
+        costs.keep(CHECKOUT / page, section)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real release of vLLM is carried to nodes without an index, installed, and serves; what that took is written down.
 
-With HARDENED_VLLM_COSTS_PAGE=FILE in the environment the figures are added to that page.
+With COSTS=FILE in the environment the figures are added to that page.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 from lab import runs
 from lab.paths import CHECKOUT
 from lab.testing import Console
+from support import costs
 
 ENGINES = ("engine1", "engine2")
 RELEASE = "/opt/hardened-vllm/engine/0.32.0"
@@ -42,9 +43,8 @@ def figures() -> Iterator[dict[str, str]]:
     yield found
     lines = "".join(f"| {name} | {figure} |\n" for name, figure in found.items())
     print(f"\n{lines}")
-    if page := os.environ.get("HARDENED_VLLM_COSTS_PAGE"):
-        with Path(page).open("a", encoding="utf-8") as out:
-            out.write(PAGE.format(cores=os.cpu_count()) + lines)
+    if page := os.environ.get("COSTS"):
+        costs.keep(CHECKOUT / page, PAGE.format(cores=os.cpu_count()) + lines)
 
 
 @pytest.fixture

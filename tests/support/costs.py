@@ -1,0 +1,23 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The page of what things cost (docs/costs.md): a section for each benchmark, each written by that benchmark alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def keep(page: Path, section: str) -> None:
+    """Put ``section`` (text that begins with its heading, ``## NAME``) in the place of the one with that heading, else at the end of ``page``."""
+    section = section.strip() + "\n"
+    heading = section.partition("\n")[0]
+    if not heading.startswith("## "):
+        raise ValueError(f"a section of {page} begins with a heading of the second level; found {heading!r}")
+    parts = re.split(r"(?m)^(?=## )", page.read_text(encoding="utf-8"))
+    own = [number for number, part in enumerate(parts) if part.partition("\n")[0] == heading]
+    for number in reversed(own):
+        del parts[number]
+    parts.insert(own[0] if own else len(parts), section)
+    page.write_text("\n".join(part.rstrip("\n") + "\n" for part in parts), encoding="utf-8")
