@@ -61,6 +61,10 @@ def test_it_has_what_the_guide_warns_of(fresh: dict[str, Any]) -> None:
         ("ENG-17", "model"),
         ("OUT-01", "model"),
         ("OUT-03", "model"),
+        ("OUT-05", "model"),
+        ("OUT-05", "web"),
+        ("OUT-06", "model"),
+        ("OUT-06", "web"),
     } <= found
 
 
