@@ -34,7 +34,7 @@ help:
 	@echo "make molecule-quadlet    vLLM from a container image by digest, likewise"
 	@echo "make molecule-scan        scanners (nmap, sslyze, testssl.sh, schemathesis) against the gateway, likewise"
 	@echo "make molecule-sample      the sample of an audit in docs/, collected again, likewise"
-	@echo "make molecule-spanning   an engine over two nodes: upgrades and ways back, likewise"
+	@echo "make molecule-spanning   an engine over two nodes: upgrades, deaths of its ranks, likewise"
 	@echo "make molecule-socket      gateway and engine on one host with a socket between them, likewise"
 	@echo "make molecule-wheels    a real release of vLLM carried to nodes without an index, likewise"
 	@echo "TESTS=all make molecule-audit    every planted fault, not the quick ones only"

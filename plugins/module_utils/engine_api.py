@@ -17,7 +17,8 @@ _COUNTER = re.compile(r"vllm:generation_tokens_total\{(?P<labels>[^}]*)\} (?P<va
 _ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
 _KEY_LINE = re.compile(r"api-key:\s*(\S.*)")
 
-
+# More than one token for any tokenizer: the worker of vLLM 0.32.0 ends by SIGILL, on a processor with AMX, when the first request it gets is a single token.
+PROMPT = "Hello, who is there?"
 # Plain words that every model has seen; long enough that one odd token does not decide, short enough for any context.
 SAMPLE = "The sun rises in the east and sets in the west. Water boils at one hundred degrees, and one and one are two."
 
@@ -72,7 +73,7 @@ def generate(api, model, key, rank=None, timeout=60.0, tls=None):
 
     ``api`` and ``tls`` (None for plain HTTP): what the module engine_ready documents.
     """
-    asked = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+    asked = {"model": model, "prompt": PROMPT, "max_tokens": 1, "temperature": 0}
     try:
         status, content = _complete(api, asked, key, rank, timeout, tls)
     except (OSError, http.client.HTTPException) as error:

@@ -117,5 +117,6 @@ def test_both_ends_turn_it_off_together(service: Service, head: Console, gateway
     run = play("site", site_restart_ok=True)
     assert run.code == 0, run.text
     assert service.generates()
-    assert head.shell(f"ls {CONFIGURATION}").split() == ["engine.env", "secrets.yaml", "watch.json", "watch.py"]
+    kept = ["engine.env", "lifeline.json", "lifeline.py", "secrets.yaml", "watch.json", "watch.py"]
+    assert head.shell(f"ls {CONFIGURATION}").split() == kept
     assert gateway.shell("ls /etc/hardened-vllm/gateway | grep engines || true") == ""

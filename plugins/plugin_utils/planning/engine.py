@@ -14,7 +14,7 @@ from ..declaration.model import Declaration
 from .egress import install_destinations, model_destinations
 from .endpoint import endpoint, endpoint_arguments, socket_part
 from .media import item_limits, proxy_environment
-from .parallel import arguments
+from .parallel import arguments, lifeline
 from .ray import ray_environment, uses_ray
 from .release import options_of, variables_of
 from .topology import Seat, accelerators, ranks_behind
@@ -45,6 +45,10 @@ SAFE_OPTIONS: dict[str, Any] = {
 }
 # What an engine may take to let go of its devices after that, and the least it has as a whole.
 TEARDOWN_SECONDS, LEAST_STOP_SECONDS = 30, 120
+# How often systemd starts a process that ends, and what it pauses before each start.
+STARTS, PAUSE_SECONDS = 4, 10
+# How long a node waits for one that does not come (torch/distributed/constants.py, default_pg_timeout).
+PEER_WAIT_SECONDS = 1800
 
 
 def install_part(declaration: Declaration) -> dict[str, Any]:
@@ -112,9 +116,11 @@ def engine_part(declaration: Declaration, seat: Seat) -> dict[str, Any]:
         "group_name": seat.group.name,
         "stage": seat.group.stage,
         "rank": seat.node,
+        "lifeline": lifeline(declaration, seat),
         "data_parallel_ranks": ranks_behind(declaration, seat),
         "ready": {"timeout_seconds": engine["ready_timeout_seconds"]},
         "stop": {"timeout_seconds": _stop_seconds(argv)},
+        "starts": {"count": STARTS, "seconds": _starts_seconds(declaration, seat, argv)},
     }
 
 
@@ -122,6 +128,14 @@ def _stop_seconds(argv: Sequence[str]) -> int:
     """Return the seconds after which whoever stops the process has to kill it: more than its requests may take."""
     drain = [int(value) for option, value in pairwise(argv) if option == "--shutdown-timeout" and value.isdecimal()]
     return max([LEAST_STOP_SECONDS, *(seconds + TEARDOWN_SECONDS for seconds in drain)])
+
+
+def _starts_seconds(declaration: Declaration, seat: Seat, argv: Sequence[str]) -> int:
+    """Return the seconds within which all starts count together: as many as those that fail slowest take."""
+    longest = int(declaration.values["engine"]["ready_timeout_seconds"])
+    if seat.group.peers is not None:
+        longest = max(longest, PEER_WAIT_SECONDS)
+    return STARTS * (longest + _stop_seconds(argv) + PAUSE_SECONDS)
 
 
 def _argv(declaration: Declaration, seat: Seat) -> list[str]:

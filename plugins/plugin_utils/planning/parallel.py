@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from ..declaration.model import Declaration
+from ..declaration.model import Declaration, PortRange
 from .topology import Seat, data_parallel_ranks
 
 
@@ -25,6 +26,27 @@ def fixed_ports(declaration: Declaration, seat: Seat) -> dict[str, tuple[int, st
         return {"data-parallel-handshake": (engine["data_parallel_port"], seat.group.head_address)}
     # A TCPStore listens on every interface, whatever address it is given.
     return {"rendezvous": (engine["master_port"], "*")}
+
+
+def lifeline(declaration: Declaration, seat: Seat) -> dict[str, Any] | None:
+    """Return where the nodes of an engine tell each other which run of it is theirs; None where none waits for another.
+
+    ``address`` and ``port`` are the first node's, ``head`` tells whether this is the one, ``peers`` names the set of all their addresses.
+    The port is one of those that only peers reach and that the kernel draws from, kept back from it.
+    """
+    if seat.group.peers is None or declaration.values["engine"]["executor"] == "ray":
+        return None
+    return {
+        "address": seat.group.head_address,
+        "port": lifeline_port(declaration),
+        "head": seat.node == 0,
+        "peers": seat.group.peers,
+    }
+
+
+def lifeline_port(declaration: Declaration) -> int:
+    """Return the last of the ports the kernel may draw from, all but that one left to it."""
+    return PortRange.parse(str(declaration.values["engine"]["ephemeral_ports"])).high
 
 
 def _replicas(declaration: Declaration, _seat: Seat) -> list[str]:

@@ -18,6 +18,7 @@ from .egress import allowed, with_egress
 from .engine import engine_part, install_part, model_part
 from .gateway import gateway_part, key_name, tls_part
 from .media import media_part
+from .parallel import lifeline_port
 from .ray import KEY_NAME, ray_part, uses_ray
 from .topology import EngineGroup, Seat, groups, seats
 from .upstream_tls import certificates
@@ -102,6 +103,9 @@ def _sysctl(declaration: Declaration, listeners: list[dict[str, Any]]) -> dict[s
     fixed = [PortRange.parse(listener["ports"]) for listener in listeners if listener["name"] != "fabric-ephemeral"]
     if uses_ray(declaration):
         fixed.append(PortRange.parse(str(engine["ray"]["client_port"])))
+    elif len(fixed) < len(listeners):
+        # Where peers reach those ports.
+        fixed.append(PortRange(lifeline_port(declaration), lifeline_port(declaration)))
     settings = {"net.ipv4.ip_local_port_range": f"{int(low)} {int(high)}"}
     if fixed:
         settings["net.ipv4.ip_local_reserved_ports"] = ",".join(str(ports) for ports in sorted(fixed))

@@ -21,6 +21,8 @@ from typing import Any
 COUNTER = re.compile(r"vllm:generation_tokens_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 ENGINE = re.compile(r'(?:^|,)engine="(\d+)"')
 METRICS_SECONDS = 10
+# More than one token for any tokenizer: the worker of vLLM 0.32.0 ends by SIGILL, on a processor with AMX, when the first request it gets is a single token.
+PROMPT = "Hello, who is there?"
 
 
 def wrapped(plain: socket.socket, tls: dict[str, Any]) -> ssl.SSLSocket:
@@ -83,7 +85,7 @@ def key_of(path: str) -> str:
 def silence(told: dict[str, Any]) -> str:
     """Return why the engine counts as silent, empty when it does not."""
     headers = {"Authorization": f"Bearer {key_of(told['key_file'])}", "Content-Type": "application/json"}
-    asked = {"model": told["model"], "prompt": "Hello", "max_tokens": 1, "temperature": 0}
+    asked = {"model": told["model"], "prompt": PROMPT, "max_tokens": 1, "temperature": 0}
     for rank in range(told["ranks"]):
         before = counters(told)
         target = {"X-data-parallel-rank": str(rank)} if told["ranks"] > 1 else {}
