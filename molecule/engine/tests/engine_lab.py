@@ -57,7 +57,7 @@ class Engine:
 
     def tokens(self, key: str | None = None) -> int:
         """Return the number of tokens of a completion that asks for three."""
-        body = {"model": "tiny", "prompt": "Hello", "max_tokens": 3, "ignore_eos": True}
+        body = {"model": "tiny", "prompt": "Hello, who is there?", "max_tokens": 3, "ignore_eos": True}
         status, text = self.request("/v1/completions", key or self.key, body)
         return json.loads(text)["usage"]["completion_tokens"] if status == 200 else 0
 

@@ -92,7 +92,7 @@ def test_without_the_timeout_a_stream_that_runs_has_no_end(plain: Engine, consol
 
     with ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(stream) for _number in range(8)]
-        wait_for(lambda: plain.running() > 64, 60, "no streams were seen")
+        wait_for(lambda: plain.running() > 0, 60, "no stream was seen")
         begun = time.monotonic()
         console("engine1").run("systemctl", "stop", "plain-vllm")
         assert time.monotonic() - begun < STOP_SECONDS + 20
