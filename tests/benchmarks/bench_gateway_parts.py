@@ -77,6 +77,13 @@ PARTS: dict[str, Change] = {
     "the headers of answers": without("answers-headers.conf", r"^add_header .*$"),
 }
 
+# Tenants whose limits differ in this many ways: nginx asks the zone of each kind at every request.
+KINDS, TENANTS = 100, 1000
+OF_KINDS: dict[str, Change] = {
+    f"nothing, {TENANTS:,} tenants of {KINDS} kinds of limits": lambda directory: None,
+    "rate and concurrency of these": PARTS["rate and concurrency"],
+}
+
 
 # With TLS, and one property of it changed at a time.
 TLS_PARTS: dict[str, Change] = {
@@ -124,8 +131,10 @@ def plain_parts(program: tuple[str, str], runs: int) -> list[str]:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         place, upstream = Path(name), stack.enter_context(load.upstream()).port
         found = {"everything: bare nginx": stack.enter_context(proxies.plain_nginx(program, place / "bare", upstream))}
-        for number, (part, change) in enumerate(PARTS.items()):
-            settings = proxies.gateway_part(proxies.free_port(), upstream, 10)
+        configured = [(part, change, 10, 1) for part, change in PARTS.items()]
+        configured += [(part, change, TENANTS, KINDS) for part, change in OF_KINDS.items()]
+        for number, (part, change, tenants, kinds) in enumerate(configured):
+            settings = proxies.gateway_part(proxies.free_port(), upstream, tenants, kinds=kinds)
             context = proxies.gateway(program, place / str(number), settings, False, change)
             found[part] = stack.enter_context(context)
         numbers = measured(found, runs)
