@@ -49,6 +49,8 @@ def run(script: str, inventory: Path, secrets: Path, **variables: str) -> str:
         **variables,
         "INVENTORY": str(inventory),
         "SECRETS": str(secrets),
+        # Molecule forces colours.
+        "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }

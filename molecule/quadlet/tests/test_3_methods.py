@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from lab.testing import Console
+from lab.testing import Console, wait_for
 
 from .conftest import UNIT, serving
 
@@ -70,6 +70,8 @@ podman rm "$made"
 
 @pytest.mark.usefixtures("interpreter")
 def test_from_an_image_to_an_interpreter(upgrade: Callable[..., tuple[int, str]], engine: Console) -> None:
+    # A former test has killed it.
+    wait_for(lambda: engine.start("sh", "-ec", ASK).stdout == "200", 180, "the engine does not answer")
     assert standing(engine) == OF_IMAGE
     code, said = upgrade("works", method="existing")
     assert code == 0, said
