@@ -31,6 +31,12 @@ def test_a_new_section_comes_last(page: Path) -> None:
     assert page.read_text() == PAGE + "\n## Three\n\n4\n"
 
 
+def test_a_page_that_is_not_there_is_begun(tmp_path: Path) -> None:
+    """What took minutes to measure is not lost over the name of a file."""
+    costs.keep(tmp_path / "new.md", "## One\n\n1")
+    assert (tmp_path / "new.md").read_text() == "## One\n\n1\n"
+
+
 def test_of_two_of_the_same_name_one_stays(page: Path) -> None:
     page.write_text(PAGE + "\n## One\n\nlate\n")
     costs.keep(page, "## One\n\nnew")
