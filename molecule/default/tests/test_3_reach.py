@@ -23,7 +23,7 @@ EDGE = ["10.220.3.20", "fd77:223::20"]
 INSIDE = [*GATEWAY, *FABRIC["engine1"], *FABRIC["engine2"], *MANAGEMENT["engine1"], *MANAGEMENT["engine2"]]
 ALL_PORTS = "1-65535"
 # Of the lifeline, a unit with a wall of its own.
-LIFELINE = 44999
+LIFELINE, LIFELINE_UNIT = 44999, "hardened-vllm-lifeline-engine.service"
 
 
 def scan(console: Console, addresses: list[str], ports: str) -> dict[str, list[int]]:
@@ -55,16 +55,16 @@ def internal(console: Console, address: str) -> set[int]:
 def seen(console: Callable[[str], Console]) -> dict[str, dict[str, list[int]]]:
     """What each of those outside finds on every port: name -> address -> ports. They scan at the same time, for they mostly wait."""
     targets = {"observer": [*EDGE, *INSIDE], "stranger": INSIDE}
-    with ThreadPoolExecutor(6) as pool:
-        scans = {
-            (name, address): pool.submit(scan, console(name), [address], ALL_PORTS)
-            for name, addresses in targets.items()
-            for address in addresses
-        }
     found: dict[str, dict[str, list[int]]] = {name: {} for name in targets}
-    for (name, address), each in scans.items():
-        if ports := each.result()[address]:
-            found[name][address] = ports
+    with ThreadPoolExecutor() as pool:
+        # Each scan has addresses of several nodes, so that none sees a whole batch at once.
+        scans = [
+            (name, pool.submit(scan, console(name), addresses[first::3], ALL_PORTS))
+            for name, addresses in targets.items()
+            for first in range(3)
+        ]
+    for name, each in scans:
+        found[name] |= {address: ports for address, ports in each.result().items() if ports}
     return found
 
 
@@ -117,8 +117,11 @@ def test_without_the_firewall_the_unit_and_without_both_nothing_keeps_the_strang
     engine.run("systemctl", "set-property", "--runtime", UNIT, "IPAddressAllow=any")
     try:
         assert set(scan(console("stranger"), [address], ports_text(ports))[address]) == ports - {LIFELINE}
+        engine.run("systemctl", "set-property", "--runtime", LIFELINE_UNIT, "IPAddressAllow=any")
+        assert scan(console("stranger"), [address], str(LIFELINE))[address] == [LIFELINE]
     finally:
         engine.shell(f"rm -r /run/systemd/system.control/{UNIT}.service.d; systemctl daemon-reload")
+        engine.shell(f"rm -rf /run/systemd/system.control/{LIFELINE_UNIT}.d; systemctl daemon-reload")
     assert scan(console("stranger"), [address], ports_text(ports))[address] == []
 
 
